@@ -1,5 +1,5 @@
-//! An MP4 is fragmented while it is recorded and an ordinary one afterwards, whatever the output; and if that
-//! conversion is interrupted at any point, it is playable.
+//! An MP4 is fragmented while it is recorded and an ordinary file afterwards, at each output. It plays even if the
+//! conversion is interrupted.
 
 mod common;
 
@@ -7,7 +7,7 @@ use common::disk::{SmallFilesystem, traced, wait_failed};
 use common::harness::{DEADLINE, Kind, Recorder, Rig, init, make_recorder, media};
 use common::judge::{file, ordinary};
 use common::replay;
-use common::settings::skipped;
+use common::settings::{long, skipped};
 use common::take::{Recipe, take};
 use gst::prelude::*;
 use std::path::{Path, PathBuf};
@@ -17,11 +17,17 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-/// Plays a gst-launch line, in which `rec` is the recorder, to EOS; returns its warnings.
+/// Runs a gst-launch line to its end, in which `rec` is the recorder. Returns its warnings.
 fn play(line: &str, location: &Path) -> Vec<String> {
+    play_with(line, location, |_| ())
+}
+
+/// As [`play`], with a pipeline that `set_up` changes.
+fn play_with(line: &str, location: &Path, set_up: impl FnOnce(&gst::Pipeline)) -> Vec<String> {
     init();
     let pipeline = gst::parse::launch(line).unwrap_or_else(|e| panic!("{line}: {e}"));
     let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
+    set_up(&pipeline);
     let recorder = pipeline.by_name("rec").unwrap();
     recorder.set_property("location", location.to_str().unwrap());
     recorder.set_property("autostart", true);
@@ -60,7 +66,7 @@ fn place() -> (tempfile::TempDir, PathBuf) {
     (folder, folder_path.join("recording.mp4"))
 }
 
-/// Verifies that a file is an ordinary one that plays like its fragments did, everywhere.
+/// Asserts that a file is an ordinary one, and that FFmpeg and GStreamer play it as they play its fragments.
 fn assert_ordinary(path: &Path) {
     let fragmented = ordinary::fragmented_beside(path).unwrap();
     for path in [path, &fragmented] {
@@ -68,9 +74,10 @@ fn assert_ordinary(path: &Path) {
     }
     ordinary::plays_alike(path, &fragmented).unwrap();
     ordinary::plays_alike_in_gstreamer(path, &fragmented).unwrap();
+    ordinary::heads_in_pages(&std::fs::read(&fragmented).unwrap()).unwrap();
 }
 
-/// Duration of each stream in seconds, from ffprobe.
+/// Duration of each stream in seconds, according to ffprobe.
 fn lengths(path: &Path) -> Vec<f64> {
     let probe = file::ffprobe(path).unwrap();
     let streams = probe["streams"].as_array().unwrap().iter();
@@ -107,16 +114,16 @@ fn many_tracks_of_many_rates_start_and_end_together() {
     assert_ordinary(&path);
     assert_eq!(file::codecs(&path).unwrap().len(), 5);
     for (stream, lasts) in lengths(&path).into_iter().enumerate() {
-        // A sample of the lowest rate.
+        // One sample at the lowest rate.
         assert!((lasts - 2.0).abs() < 1.0 / 8_000.0, "{stream}: {lasts} s");
     }
     let begins = file::starts(&path).unwrap();
     assert!(begins.iter().all(|begin| *begin == 0.0), "{begins:?}");
 }
 
-/// To the end of the last frame, which parsers do not report.
+/// The duration includes that of the last frame, which parsers do not provide.
 #[test]
-fn frames_of_a_variable_rate_last_to_the_end() {
+fn variable_frame_rate_video_has_its_full_duration() {
     for codec in ["avc1", "hvc1", "vp9", "av1"] {
         let mime_type = format!("video/mp4;codecs={codec}");
         if !is_supported(&mime_type) {
@@ -135,9 +142,9 @@ fn frames_of_a_variable_rate_last_to_the_end() {
     }
 }
 
-/// A cut leaves less of the last frame than the track's timescale can express.
+/// A cut leaves less of the last frame than one tick of the track's timescale.
 #[test]
-fn a_last_frame_of_minimal_duration_is_displayed() {
+fn a_last_frame_shorter_than_a_tick_is_kept() {
     let (_folder, path) = place();
     let line = "videotestsrc num-buffers=70 ! video/x-raw,width=160,height=120,framerate=30/1 \
          ! mediarecorder name=rec mime-type=video/mp4 max-duration=2000080000 \
@@ -151,9 +158,8 @@ fn a_last_frame_of_minimal_duration_is_displayed() {
     }
 }
 
-/// With reordered frames.
 #[test]
-fn copied_reordered_frames_keep_their_order() {
+fn copied_b_frames_keep_their_presentation_times() {
     let (_folder, path) = place();
     let line = "videotestsrc num-buffers=100 ! video/x-raw,width=160,height=120,framerate=30/1 \
          ! x264enc key-int-max=30 bframes=3 b-adapt=false speed-preset=ultrafast ! h264parse \
@@ -174,6 +180,69 @@ fn copied_reordered_frames_keep_their_order() {
     for pair in times.windows(2) {
         assert!((pair[1] - pair[0] - 1.0 / 30.0).abs() < 0.001, "{pair:?}");
     }
+}
+
+/// A second has more of them than a `moof` of one page can list.
+#[test]
+fn fragments_of_a_thousand_frames_a_second_have_their_heads_in_one_page() {
+    let (_folder, path) = place();
+    let line = "videotestsrc num-buffers=1500 ! video/x-raw,width=32,height=32,framerate=1000/1          ! x264enc key-int-max=1000 bframes=3 b-adapt=false speed-preset=ultrafast ! h264parse          ! mediarecorder name=rec mime-type=video/mp4";
+    play(line, &path);
+    assert_ordinary(&path);
+    assert_eq!(media::frames(path.to_str().unwrap()), 1500);
+}
+
+/// Offsets beyond 4 GiB, in a real file (`--long`).
+#[test]
+fn a_file_beyond_4_gib_plays_to_its_end() {
+    const FILLER: usize = 8 << 20;
+    const FRAMES: usize = 560;
+    if !long() {
+        return;
+    }
+    let (_folder, path) = place();
+    let line = format!(
+        "videotestsrc num-buffers={FRAMES} ! video/x-raw,width=64,height=48,framerate=30/1 \
+         ! x264enc key-int-max=30 speed-preset=ultrafast tune=zerolatency ! h264parse \
+         ! video/x-h264,stream-format=avc,alignment=au ! identity name=grow \
+         ! mediarecorder name=rec mime-type=video/mp4"
+    );
+    // Filler data (7.4.2.7) in each access unit, in a NAL unit with a 4-byte length.
+    let mut filler = vec![0xff; FILLER];
+    filler[..5].copy_from_slice(&[0, 0, 0, 0, 12]);
+    filler[..4].copy_from_slice(&(FILLER as u32 - 4).to_be_bytes());
+    filler[FILLER - 1] = 0x80;
+    let filler = gst::Memory::from_slice(filler);
+    let warnings = play_with(&line, &path, |pipeline| {
+        let grow = pipeline.by_name("grow").unwrap();
+        let pad = grow.static_pad("src").unwrap();
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            let buffer = info.buffer_mut().unwrap();
+            buffer.make_mut().append_memory(filler.clone());
+            gst::PadProbeReturn::Ok
+        });
+    });
+    assert_eq!(warnings, Vec::<String>::new());
+    let probe = |args: &[&str]| {
+        let (out, errors) = media::run(Command::new("ffprobe").args(args).arg(&path));
+        assert_eq!(errors, "");
+        String::from_utf8(out).unwrap()
+    };
+    let entries = ["-v", "error", "-of", "csv=p=0", "-show_entries"];
+    let places = probe(&[&entries[..], &["packet=pos"]].concat());
+    let places: Vec<u64> = places
+        .lines()
+        .map(|line| line.trim_matches(',').parse().unwrap())
+        .collect();
+    assert_eq!(places.len(), FRAMES);
+    assert!(places[FRAMES - 1] > 1 << 32, "{places:?}");
+    let last = ["frame=pts_time", "-read_intervals", "18%"];
+    let times = probe(&[&entries[..], &last].concat());
+    let end = times
+        .lines()
+        .filter_map(|line| line.trim_matches(',').parse::<f64>().ok());
+    let end = end.fold(0.0, f64::max);
+    assert!((end - (FRAMES - 1) as f64 / 30.0).abs() < 0.001, "{end} s");
 }
 
 #[test]
@@ -198,10 +267,9 @@ fn one_blob_is_an_ordinary_file_in_memory_and_in_a_temporary_file() {
     }
 }
 
-/// While blobs of a timeslice stay fragments, a seekable sink gets an ordinary file, identical to that of
-/// `location`.
+/// Blobs of a timeslice stay fragments, while a seekable sink gets the same ordinary file as `location`.
 #[test]
-fn a_filesink_on_src_writes_the_same_file() {
+fn a_filesink_downstream_of_src_gets_the_same_file() {
     for (timeslice, mime_type) in [(0, "video/mp4"), (300, "video/mp4"), (300, "audio/mp4")] {
         let rig = Rig::new();
         let [file, sunk] = ["file.mp4", "sunk.mp4"].map(|name| rig.path(name));
@@ -218,6 +286,13 @@ fn a_filesink_on_src_writes_the_same_file() {
             .unwrap();
         rig.pipeline.add(&sink).unwrap();
         rig.recorder.link(&sink).unwrap();
+        let sizes = Arc::new(Mutex::new(Vec::new()));
+        let seen = sizes.clone();
+        rig.recorder.connect("on-part", false, move |values| {
+            let part = values[1].get::<gst::Structure>().unwrap();
+            seen.lock().unwrap().push(part.get::<u64>("size").unwrap());
+            None
+        });
         rig.play();
         rig.recorder.start().unwrap();
         common::harness::wait_for("two seconds", || {
@@ -238,6 +313,7 @@ fn a_filesink_on_src_writes_the_same_file() {
         assert_ordinary(Path::new(&file));
         let stop = events.iter().find(|event| event.kind == Kind::Stop);
         assert_eq!(stop.unwrap().time("size"), bytes.len() as u64);
+        assert_eq!(*sizes.lock().unwrap(), [bytes.len() as u64], "on-part's");
         let blobs = common::harness::log::concatenated(&rig.signals.all());
         if timeslice == 0 {
             assert!(bytes == blobs, "the blob is not the file");
@@ -248,9 +324,8 @@ fn a_filesink_on_src_writes_the_same_file() {
     }
 }
 
-/// If there is no space for what is appended, the file stays as it was.
 #[test]
-fn without_space_for_its_end_the_file_stays_fragmented() {
+fn without_disk_space_for_the_moov_the_file_stays_fragmented() {
     let mime_type = "audio/mp4;codecs=mp4a.40.2";
     if !is_supported(mime_type) {
         return;
@@ -282,7 +357,6 @@ fn without_space_for_its_end_the_file_stays_fragmented() {
     file::decodes_without_errors(&path).unwrap();
 }
 
-/// A disk that fills up meanwhile: it has complete fragments.
 #[test]
 fn on_a_full_disk_the_file_ends_with_a_complete_fragment() {
     let Some(disk) = SmallFilesystem::mount("size=400k") else {
@@ -309,9 +383,8 @@ fn on_a_full_disk_the_file_ends_with_a_complete_fragment() {
     file::decodes_without_errors(&path).unwrap();
 }
 
-/// An encoder that hangs: what has been written of the others becomes an ordinary file as well.
 #[test]
-fn an_incomplete_drain_makes_an_ordinary_file_too() {
+fn with_an_encoder_that_hangs_the_file_is_an_ordinary_one_too() {
     if !is_supported("video/mp4") {
         return;
     }
@@ -352,7 +425,7 @@ fn an_incomplete_drain_makes_an_ordinary_file_too() {
     assert!(media::frames(&path) > 25);
 }
 
-/// Pass to the process whose writes are logged where to record to.
+/// Where the process whose writes are logged records to.
 const WHERE: &str = "MEDIARECORDER_LOGGED_FILE";
 /// Its `sync-interval`, in nanoseconds.
 const SYNC: &str = "MEDIARECORDER_LOGGED_SYNC";
@@ -370,7 +443,7 @@ fn records_for_the_log() {
     play(&line.replace("name=rec", &settings), Path::new(&path));
 }
 
-/// The number of packets of each stream, from ffprobe.
+/// Number of packets that ffprobe finds in each stream.
 fn packets(path: &Path) -> [usize; 2] {
     let (out, _) = media::run(
         Command::new("ffprobe")
@@ -386,7 +459,7 @@ fn packets(path: &Path) -> [usize; 2] {
     })
 }
 
-/// The number of samples of each track in complete fragments.
+/// Number of samples of each track in complete fragments.
 fn samples_in(bytes: &[u8]) -> [usize; 2] {
     let mut counts = [0; 2];
     let boxes = ordinary::outermost(bytes);
@@ -405,16 +478,16 @@ fn samples_in(bytes: &[u8]) -> [usize; 2] {
 }
 
 #[test]
-fn the_file_plays_after_any_last_write() {
+fn the_file_plays_after_each_write() {
     judge_each_write(0);
 }
 
 #[test]
-fn a_synchronised_file_plays_after_any_last_write() {
+fn a_synchronised_file_plays_after_each_write() {
     judge_each_write(300_000_000);
 }
 
-/// Verifies every state that the writes of a recording leave in its file, complete and torn.
+/// Judges every state that the complete or torn writes of a recording leave in its file.
 fn judge_each_write(sync_interval: u64) {
     if std::env::var_os(WHERE).is_some() || !is_supported("video/mp4") {
         return;
@@ -436,8 +509,7 @@ fn judge_each_write(sync_interval: u64) {
     let (_, end) = ordinary::seams(&whole).unwrap();
     for write in &writes {
         let (at, bytes) = write;
-        // Where the kernel may stop: between pages; and anywhere in what is appended at the end or overwrites
-        // older bytes.
+        // The kernel may stop between pages. What is appended at the end, or overwrites earlier bytes, is cut anywhere.
         let mut cuts: Vec<_> = (at / 4096 + 1..(at + bytes.len()) / 4096 + 1)
             .map(|page| page * 4096 - at)
             .filter(|cut| *cut < bytes.len())

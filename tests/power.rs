@@ -1,27 +1,31 @@
-//! Power cuts: data that was not synchronised is lost, page by page at random, and the rest of the file is
-//! playable.
+//! A power cut loses any page that has not been synchronised, at random. The rest of the file plays.
 
 mod common;
 
 use common::disk::traced;
 use common::harness::{DEADLINE, init, make_recorder};
+use common::killed::keep;
 use common::replay::{self, Operation, Syscall};
 use common::settings::{Rng, long, skipped};
 use gst::prelude::*;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Instant, SystemTime};
 
-/// Pass to the process whose writes are logged where to record to.
+/// Where the process whose writes are logged records to: a file of each type, or parts.
 const WHERE: &str = "MEDIARECORDER_POWER_FOLDER";
+const WHERE_PARTS: &str = "MEDIARECORDER_POWER_PARTS";
 
-/// The sync interval.
+/// `sync-interval`, in seconds.
 const INTERVAL: f64 = 1.0;
-/// A fragment or cluster.
+/// Maximum duration of a fragment or cluster.
 const UNIT: f64 = 1.0;
 /// Keyframe interval.
 const GOP: f64 = 0.5;
+/// `max-size-time` of the parts.
+const PART: f64 = 1.5;
 
 /// File and type.
 const TYPES: [(&str, &str); 8] = [
@@ -35,17 +39,82 @@ const TYPES: [(&str, &str); 8] = [
     ("a.mp3", "audio/mpeg"),
 ];
 
-/// Duration of a recording in seconds.
+/// Location and type of the parts.
+const PARTS: (&str, &str) = ("part-%d.mp4", "video/mp4;codecs=avc1,mp4a.40.2");
+
+/// Duration of the recordings, in seconds.
 fn length() -> f64 {
     if long() { 20.0 } else { 6.5 }
 }
 
-/// Whether recordings of this type have video.
+/// Number of streams in recordings of this type.
 fn streams(mime_type: &str) -> usize {
     if mime_type.starts_with("video") { 2 } else { 1 }
 }
 
-/// Records live input to a file of each type, all in parallel, and prints when each started.
+/// A recorder of live input that synchronises its file. `None` if the type is not supported here.
+fn recorder(pipeline: &gst::Pipeline, mime_type: &str, path: &Path) -> Option<gst::Element> {
+    let recorder = make_recorder();
+    if !recorder.emit_by_name::<bool>("is-type-supported", &[&mime_type]) {
+        println!("{mime_type}: not installed, not tested");
+        return None;
+    }
+    recorder.set_property("mime-type", mime_type);
+    recorder.set_property("location", path.to_str().unwrap());
+    recorder.set_property("sync-interval", (INTERVAL * 1e9) as u64);
+    recorder.set_property("video-key-frame-interval-duration", (GOP * 1e3) as u32);
+    recorder.set_property("stop-timeout", 30_000_000_000u64);
+    pipeline.add(&recorder).unwrap();
+    let mut sources = vec![(
+        "audiotestsrc is-live=true samplesperbuffer=480 wave=saw ! audio/x-raw,rate=48000,channels=1",
+        "audio_%u",
+    )];
+    if streams(mime_type) == 2 {
+        let video = "videotestsrc is-live=true ! video/x-raw,width=160,height=120,framerate=30/1";
+        sources.push((video, "video_%u"));
+    }
+    for (source, template) in sources {
+        let source = gst::parse::bin_from_description(&format!("{source} ! identity"), true);
+        let source = source.unwrap();
+        pipeline.add(&source).unwrap();
+        let pad = recorder.request_pad_simple(template).unwrap();
+        source.static_pad("src").unwrap().link(&pad).unwrap();
+    }
+    Some(recorder)
+}
+
+fn act(recorder: &gst::Element, action: &str) {
+    let error: Option<glib::Error> = recorder.emit_by_name(action, &[]);
+    assert!(error.is_none(), "{error:?}");
+}
+
+/// Waits until each recorder has recorded this many seconds.
+fn wait_recorded(recorders: &[(&str, gst::Element)], seconds: f64) {
+    common::harness::wait_for("enough media", || {
+        recorders.iter().all(|(_, recorder)| {
+            let stats: gst::Structure = recorder.property("stats");
+            stats.get::<u64>("duration").unwrap() as f64 > seconds * 1e9
+        })
+    });
+}
+
+/// Waits until this many recordings have ended, all parts of which are whole.
+fn wait_stopped(pipeline: &gst::Pipeline, mut count: usize) {
+    let deadline = Instant::now() + DEADLINE;
+    while count > 0 {
+        let message = pipeline.bus().unwrap().timed_pop(gst::ClockTime::SECOND);
+        assert!(Instant::now() < deadline, "the recordings do not end");
+        let structure = message.as_ref().and_then(|message| message.structure());
+        match structure.map(|structure| (structure.name().as_str(), structure)) {
+            Some(("mediarecorder-error", error)) => panic!("{error}"),
+            Some(("mediarecorder-part", part)) => assert!(part.get::<bool>("whole").unwrap()),
+            Some(("mediarecorder-stop", _)) => count -= 1,
+            _ => {}
+        }
+    }
+}
+
+/// Records live input to a file of each type, all at once, and saves when each began.
 #[test]
 fn records_for_the_replay() {
     let Some(folder) = std::env::var_os(WHERE) else {
@@ -54,74 +123,60 @@ fn records_for_the_replay() {
     let folder = Path::new(&folder);
     init();
     let pipeline = gst::Pipeline::new();
-    let mut recorders = Vec::new();
-    for (name, mime_type) in TYPES {
-        let recorder = make_recorder();
-        if !recorder.emit_by_name::<bool>("is-type-supported", &[&mime_type]) {
-            println!("{mime_type}: not installed, not tested");
-            continue;
-        }
-        recorder.set_property("mime-type", mime_type);
-        recorder.set_property("location", folder.join(name).to_str().unwrap());
-        recorder.set_property("sync-interval", (INTERVAL * 1e9) as u64);
-        recorder.set_property("video-key-frame-interval-duration", (GOP * 1e3) as u32);
-        recorder.set_property("stop-timeout", 30_000_000_000u64);
-        pipeline.add(&recorder).unwrap();
-        let mut lines = vec![(
-            "audiotestsrc is-live=true samplesperbuffer=480 wave=saw ! audio/x-raw,rate=48000,channels=1",
-            "audio_%u",
-        )];
-        if streams(mime_type) == 2 {
-            let video =
-                "videotestsrc is-live=true ! video/x-raw,width=160,height=120,framerate=30/1";
-            lines.push((video, "video_%u"));
-        }
-        for (line, template) in lines {
-            let line = format!("{line} ! identity");
-            let source = gst::parse::bin_from_description(&line, true).unwrap();
-            pipeline.add(&source).unwrap();
-            let pad = recorder.request_pad_simple(template).unwrap();
-            source.static_pad("src").unwrap().link(&pad).unwrap();
-        }
-        recorders.push((name, recorder));
-    }
+    let recorders = TYPES.iter().filter_map(|(name, mime_type)| {
+        let recorder = recorder(&pipeline, mime_type, &folder.join(name))?;
+        Some((*name, recorder))
+    });
+    let recorders: Vec<_> = recorders.collect();
     pipeline.set_state(gst::State::Playing).unwrap();
     for (_, recorder) in &recorders {
-        let started: Option<glib::Error> = recorder.emit_by_name("start", &[]);
-        assert!(started.is_none(), "{started:?}");
+        act(recorder, "start");
     }
-    let most = (length() * 1e9) as u64;
-    common::harness::wait_for("enough of each", || {
-        recorders.iter().all(|(_, recorder)| {
-            let stats: gst::Structure = recorder.property("stats");
-            stats.get::<u64>("duration").unwrap() > most
-        })
-    });
+    wait_recorded(&recorders, length());
     for (name, recorder) in &recorders {
         let stats: gst::Structure = recorder.property("stats");
         let intervals = stats.get::<gst::Array>("intervals").unwrap();
         let first = intervals[0].get::<gst::Structure>().unwrap();
         let begun = first.get::<i64>("utc").unwrap();
         std::fs::write(folder.join(name).with_extension("begun"), begun.to_string()).unwrap();
-        let stopped: Option<glib::Error> = recorder.emit_by_name("stop", &[]);
-        assert!(stopped.is_none(), "{stopped:?}");
+        act(recorder, "stop");
     }
-    let (mut left, end) = (recorders.len(), Instant::now() + DEADLINE);
-    while left > 0 {
-        let message = pipeline.bus().unwrap().timed_pop(gst::ClockTime::SECOND);
-        assert!(Instant::now() < end, "they end");
-        let structure = message.as_ref().and_then(|message| message.structure());
-        match structure.map(|structure| (structure.name().as_str(), structure)) {
-            Some(("mediarecorder-error", error)) => panic!("{error}"),
-            Some(("mediarecorder-part", part)) => assert!(part.get::<bool>("whole").unwrap()),
-            Some(("mediarecorder-stop", _)) => left -= 1,
-            _ => {}
-        }
-    }
+    wait_stopped(&pipeline, recorders.len());
     pipeline.set_state(gst::State::Null).unwrap();
 }
 
-/// ffprobe's output for these entries of a file: nothing if it cannot read it.
+/// Records live input in parts, and saves when each part's event and its last blob's have been emitted.
+#[test]
+fn records_parts_for_the_replay() {
+    let Some(folder) = std::env::var_os(WHERE_PARTS) else {
+        return;
+    };
+    let folder = Path::new(&folder);
+    init();
+    let pipeline = gst::Pipeline::new();
+    let (name, mime_type) = PARTS;
+    let recorder = recorder(&pipeline, mime_type, &folder.join(name)).unwrap();
+    recorder.set_property("max-size-time", (PART * 1e9) as u64);
+    for signal in ["on-data-available", "on-part"] {
+        let (folder, count) = (folder.to_owned(), AtomicUsize::new(0));
+        recorder.connect(signal, false, move |_| {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+            let count = count.fetch_add(1, Ordering::SeqCst);
+            let path = folder.join(format!("{signal}-{count}"));
+            std::fs::write(path, now.unwrap().as_secs_f64().to_string()).unwrap();
+            None
+        });
+    }
+    pipeline.set_state(gst::State::Playing).unwrap();
+    act(&recorder, "start");
+    let recorders = [(name, recorder)];
+    wait_recorded(&recorders, 2.5 * PART);
+    act(&recorders[0].1, "stop");
+    wait_stopped(&pipeline, 1);
+    pipeline.set_state(gst::State::Null).unwrap();
+}
+
+/// What ffprobe lists for these entries of a file; nothing if it cannot read it.
 fn list(path: &Path, options: &[&str], entries: &str) -> Vec<String> {
     let output = Command::new("timeout")
         .args(["120", "ffprobe", "-v", "quiet", "-of", "csv=p=0"])
@@ -130,7 +185,7 @@ fn list(path: &Path, options: &[&str], entries: &str) -> Vec<String> {
         .arg(path)
         .output()
         .unwrap();
-    // 124 is a timeout's, and more a signal's: no verdict on the file.
+    // 124 is a timeout's, and more a signal's: that says nothing about the file.
     let verdict = output.status.code().filter(|code| *code < 124);
     assert!(verdict.is_some(), "ffprobe: {:?}", output.status);
     let listed = String::from_utf8_lossy(&output.stdout);
@@ -138,10 +193,10 @@ fn list(path: &Path, options: &[&str], entries: &str) -> Vec<String> {
     lines.filter(|_| output.status.success()).collect()
 }
 
-/// Up to when each stream of a file is playable without a gap, in seconds.
+/// Up to when each stream of a file plays from its start without a gap, in seconds.
 fn playable(path: &Path) -> BTreeMap<String, f64> {
     // Longer than any frame or packet.
-    const HOLE: f64 = 0.25;
+    const GAP: f64 = 0.25;
     let streams = list(path, &[], "stream=index").into_iter();
     let mut ends: BTreeMap<_, _> = streams.map(|stream| (stream, 0.0)).collect();
     for (stream, end) in &mut ends {
@@ -150,7 +205,7 @@ fn playable(path: &Path) -> BTreeMap<String, f64> {
         let mut times: Vec<_> = times.collect();
         times.sort_by(f64::total_cmp);
         for time in times {
-            if time > *end + HOLE {
+            if time > *end + GAP {
                 break;
             }
             *end = time;
@@ -159,7 +214,7 @@ fn playable(path: &Path) -> BTreeMap<String, f64> {
     ends
 }
 
-/// The duration of the slowest sync, in seconds: from its start to the next call, at most.
+/// Maximum duration of a sync, in seconds.
 fn slowest(calls: &[Syscall]) -> f64 {
     let syncs = calls
         .iter()
@@ -167,7 +222,7 @@ fn slowest(calls: &[Syscall]) -> f64 {
     syncs.map(|call| call.lasts).fold(0.0, f64::max)
 }
 
-/// After which of the calls power is cut, each time: after the very last, among the last, where the file is
+/// After how many of the calls the power is cut, in turn: after the very last ones, among the last, where the file is
 /// finalised, and anywhere after the first sync.
 fn instants(first: usize, calls: usize, chance: &mut Rng) -> Vec<usize> {
     const LAST: usize = 16;
@@ -181,7 +236,23 @@ fn instants(first: usize, calls: usize, chance: &mut Rng) -> Vec<usize> {
     instants
 }
 
-/// Cuts the power while a file is written, and verifies what is left of it.
+/// Indices of the syncs of a file or directory.
+fn syncs(log: &[Syscall], path: &Path) -> Vec<usize> {
+    let calls = log.iter().enumerate();
+    let syncs = calls.filter(|(_, call)| matches!(call.operation, Operation::Sync(_)));
+    let of_path = syncs.filter(|(_, call)| call.path == path);
+    of_path.map(|(number, _)| number).collect()
+}
+
+/// Asserts that the directory entry of a file is synchronised after the first bytes, and before all later ones.
+fn assert_entry_is_synchronised(log: &[Syscall], path: &Path) {
+    let of_file = syncs(log, path);
+    let is_between = |entry: &usize| of_file[0] < *entry && *entry < of_file[1];
+    let of_folder = syncs(log, path.parent().unwrap());
+    assert!(of_folder.iter().any(is_between), "{}", path.display());
+}
+
+/// Cuts the power while a file is written, and judges what is left of it.
 fn judge(folder: &Path, name: &str, mime_type: &str, log: &[Syscall], chance: &mut Rng) {
     let path = folder.join(name);
     let calls = replay::calls_on(log, &path);
@@ -189,20 +260,11 @@ fn judge(folder: &Path, name: &str, mime_type: &str, log: &[Syscall], chance: &m
         .unwrap()
         .parse()
         .unwrap();
-    let syncs = |of: &Path| {
-        let calls = log.iter().enumerate();
-        let syncs = calls.filter(|(_, call)| matches!(call.operation, Operation::Sync(_)));
-        let of_path = syncs.filter(|(_, call)| call.path == of);
-        of_path.map(|(number, _)| number).collect::<Vec<_>>()
-    };
-    let of_file = syncs(&path);
-    // The name is synchronised after the first bytes, and before all others.
-    let named = |entry: &usize| of_file[0] < *entry && *entry < of_file[1];
-    assert!(syncs(folder).iter().any(named), "{name} has its name");
+    assert_entry_is_synchronised(log, &path);
     let is_sync = |call: &Syscall| matches!(call.operation, Operation::Sync(_));
     let first = calls.iter().position(is_sync).unwrap() + 1;
     let whole = std::fs::read(&path).unwrap();
-    // In the end everything is on the disk, so that nothing is random.
+    // In the end everything is on the disk.
     assert!(
         replay::after_power_cut(&calls, calls.len(), chance) == whole,
         "{name}"
@@ -216,18 +278,15 @@ fn judge(folder: &Path, name: &str, mime_type: &str, log: &[Syscall], chance: &m
         std::fs::write(&state_path, &left).unwrap();
         let ends = playable(&state_path);
         let what = || {
-            let _ = std::fs::copy(
-                &state_path,
-                std::env::temp_dir().join(format!("lost-{name}")),
-            );
+            let kept = keep(&state_path);
             format!(
-                "{name}: {} bytes after {count} of {} calls: {ends:?}",
+                "{name}: {} bytes after {count} of {} calls: {ends:?}; {kept}",
                 left.len(),
                 calls.len()
             )
         };
         assert_eq!(ends.len(), streams(mime_type), "{}", what());
-        // The next call does not start earlier.
+        // The power was on until the next call.
         let at = calls.get(count).map_or(f64::MAX, |call| call.at);
         let recorded = (at - begun / 1e9).min(length());
         let playable = ends.values().copied().fold(f64::MAX, f64::min);
@@ -248,8 +307,20 @@ fn judge(folder: &Path, name: &str, mime_type: &str, log: &[Syscall], chance: &m
     );
 }
 
+/// Logs a process's writes and syncs of these files, and syncs of their directory.
+fn log_of(child: &Command, mut paths: Vec<PathBuf>, folder: &Path) -> Option<Vec<Syscall>> {
+    paths.push(folder.to_owned());
+    let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
+    let calls = "write,writev,pwrite64,fsync,fdatasync";
+    let log = traced(child, &paths, calls);
+    if log.is_none() {
+        skipped("power cuts: processes cannot be traced here");
+    }
+    log.map(|log| replay::parse(&log))
+}
+
 #[test]
-fn synchronised_data_plays_after_a_power_cut() {
+fn synchronised_media_survives_a_power_cut() {
     if std::env::var_os(WHERE).is_some() {
         return;
     }
@@ -260,14 +331,10 @@ fn synchronised_data_plays_after_a_power_cut() {
     child
         .args(["--exact", "records_for_the_replay"])
         .env(WHERE, &folder);
-    let paths: Vec<_> = TYPES.iter().map(|(name, _)| folder.join(name)).collect();
-    let mut traced_paths: Vec<&Path> = paths.iter().map(|path| path.as_path()).collect();
-    traced_paths.push(&folder);
-    let calls = "write,writev,pwrite64,fsync,fdatasync";
-    let Some(log) = traced(&child, &traced_paths, calls) else {
-        return skipped("power cuts: processes cannot be traced here");
+    let paths = TYPES.iter().map(|(name, _)| folder.join(name));
+    let Some(log) = log_of(&child, paths.collect(), &folder) else {
+        return;
     };
-    let log = replay::parse(&log);
     let there = TYPES.iter().filter(|(name, _)| folder.join(name).exists());
     std::thread::scope(|scope| {
         for (name, mime_type) in there {
@@ -275,4 +342,52 @@ fn synchronised_data_plays_after_a_power_cut() {
             scope.spawn(move || judge(folder, name, mime_type, log, &mut chance));
         }
     });
+}
+
+#[test]
+fn each_part_is_synchronised_before_its_events() {
+    if std::env::var_os(WHERE_PARTS).is_some() {
+        return;
+    }
+    let (name, mime_type) = PARTS;
+    init();
+    if !make_recorder().emit_by_name::<bool>("is-type-supported", &[&mime_type]) {
+        return println!("{mime_type}: not installed, not tested");
+    }
+    let mut chance = Rng::from_env();
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().canonicalize().unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child
+        .args(["--exact", "records_parts_for_the_replay"])
+        .env(WHERE_PARTS, &folder);
+    let path = |part: usize| folder.join(name.replace("%d", &part.to_string()));
+    let Some(log) = log_of(&child, (0..3).map(path).collect(), &folder) else {
+        return;
+    };
+    for part in 0..3 {
+        let path = path(part);
+        assert_entry_is_synchronised(&log, &path);
+        let calls = replay::calls_on(&log, &path);
+        let last = calls.last().unwrap();
+        assert_eq!(
+            last.operation,
+            Operation::Sync(calls.len() - 1),
+            "of all its writes"
+        );
+        for event in ["on-data-available", "on-part"] {
+            let at = std::fs::read_to_string(folder.join(format!("{event}-{part}"))).unwrap();
+            let early = last.at + last.lasts - at.parse::<f64>().unwrap();
+            assert!(early <= 0.0, "{event} {part} is {early} s too early");
+        }
+        let whole = std::fs::read(&path).unwrap();
+        assert!(replay::after_power_cut(&calls, calls.len(), &mut chance) == whole);
+        // While the file is finalised.
+        let state = folder.join("state.mp4");
+        for count in calls.len().saturating_sub(8)..calls.len() {
+            std::fs::write(&state, replay::after_power_cut(&calls, count, &mut chance)).unwrap();
+            let ends = playable(&state);
+            assert_eq!(ends.len(), streams(mime_type), "{count}: {}", keep(&state));
+        }
+    }
 }

@@ -48,11 +48,13 @@ const FILES: [Expected; 11] = [
 ];
 
 /// Of docs/FAQ.md.
-const ANSWERS: [Expected; 14] = [
+const ANSWERS: [Expected; 16] = [
     expected("duration.webm", &["video:vp8"], 3.0, 0.05),
     expected("repaired.webm", &["video:vp8"], 3.0, 0.05),
     expected("paused.webm", &["audio:opus"], 1.5, 0.2),
     expected("sync.webm", &["audio:opus", "video:vp8"], 1.0, 0.1),
+    expected("split-00.webm", &["video:vp8"], 2.0, 0.05),
+    expected("split-02.webm", &["video:vp8"], 1.0, 0.05),
     expected("long.mkv", &["video:vp8"], 10.0, 0.05),
     expected("piece-000.mkv", &["video:vp8"], 3.0, 0.1),
     expected("piece-003.mkv", &["video:vp8"], 1.0, 0.1),

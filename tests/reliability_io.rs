@@ -155,7 +155,11 @@ const SCENARIOS: [Scenario; 9] = [
         other.wait_event(Kind::Start, 1);
         other.recorder.stop().unwrap();
         other.wait_recording(1);
-        assert!(rig.signals.kinds().iter().all(|kind| *kind != Kind::Stop));
+        // Not even the last blob's event precedes the synchronisation.
+        let kinds = rig.signals.kinds();
+        let blobs = kinds.iter().filter(|kind| **kind == Kind::Data).count();
+        assert!(blobs == 1 && !kinds.contains(&Kind::Stop), "{kinds:?}");
+        assert!(parts.lock().unwrap().is_empty());
         let events = rig.wait_recording(1);
         assert!(events.iter().all(|e| e.kind != Kind::Error), "{events:?}");
         // The media and then what finalises it.

@@ -65,7 +65,20 @@ pub fn fragmented_beside(path: &Path) -> Verdict<PathBuf> {
     Ok(before)
 }
 
-/// Verifies boxes, samples and edits of a finished file.
+/// Judges that each fragment's `moof` and the header of its `mdat` are in one page of a fragmented file.
+pub fn heads_in_pages(bytes: &[u8]) -> Verdict<()> {
+    let boxes = outermost(bytes);
+    for (name, begin, end) in boxes.iter().filter(|b| b.0 == *b"moof") {
+        let pages = [*begin, end + 8 - 1].map(|at| at / 4096);
+        check(pages[0] == pages[1], || {
+            let name = String::from_utf8_lossy(name);
+            format!("{name} of {} bytes at {begin} is in two pages", end - begin)
+        })?;
+    }
+    Ok(())
+}
+
+/// Judges boxes, samples and edits of a whole file.
 pub fn whole(path: &Path, recorded: &Recorded) -> Verdict<()> {
     let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
     judge(&bytes, recorded)
@@ -85,15 +98,8 @@ pub fn judge(bytes: &[u8], recorded: &Recorded) -> Verdict<()> {
     };
     check(moov.mvex.is_none(), || "mp4-atom: mvex".to_string())?;
     atoms::described(moov, recorded)?;
-    // The headers of a fragment and of its media are in one page.
     let before = fragmented(bytes)?;
-    for fragment in outermost(&before).iter().filter(|b| b.0 == *b"moof") {
-        let pages = [fragment.1, fragment.2 + 8 - 1].map(|at| at / 4096);
-        check(
-            pages[0] == pages[1] || fragment.2 - fragment.1 > 4088,
-            || format!("the fragment at {} is in two pages", fragment.1),
-        )?;
-    }
+    heads_in_pages(&before)?;
     let fragments = atoms::fragmented(&before, recorded)?;
     same_samples(moov, at + 16..*end, &fragments)?;
     let mut longest = 0;

@@ -1,7 +1,7 @@
 //! A fragment in its output form: one track, one run of samples (ISO 14496-12, 8.8).
 
 use super::{
-    super::{fragment::Run, samples::Sample},
+    super::{MDAT_HEAD, PAGE, fragment::Run, samples::Sample},
     runs,
 };
 use crate::formats::boxes::{BOX_HEADER, boxes, find};
@@ -16,6 +16,13 @@ const BASE_IS_MOOF: u32 = 0x2_0000;
 const MAX_BYTES: u64 = 1 << 30;
 /// Maximum number of samples. With these two, no size or count is too large for its field.
 const MAX_SAMPLES: usize = 1 << 20;
+/// Maximum length of the `moof`: together with the `mdat` header it has to fit into a page, since some readers refuse a
+/// file that ends inside of it.
+const MAX_HEAD: usize = (PAGE - MDAT_HEAD) as usize;
+/// Its maximum length without the fields of each sample: `moof`, `mfhd`, `traf`, `tfhd`, `tfdt`, `trun`.
+const FIXED_HEAD: usize = 8 + 16 + 8 + 32 + 20 + 24;
+/// Maximum length of the fields of a sample.
+const MAX_FIELDS: usize = 16;
 
 /// Consecutive samples of one track, at least one.
 #[derive(Debug, Default)]
@@ -91,8 +98,19 @@ impl Fragment {
         let (begin, _) = next.times();
         end == begin
             && (self.flags, self.description) == (next.flags, next.description)
-            && self.samples.len() + next.samples.len() <= MAX_SAMPLES
+            && self.head_fits(next)
             && self.size.saturating_add(next.size) <= MAX_BYTES
+    }
+
+    /// Whether the `moof` is short enough with the samples of the next fragment.
+    fn head_fits(&self, next: &Fragment) -> bool {
+        let space = MAX_HEAD - FIXED_HEAD;
+        let count = self.samples.len() + next.samples.len();
+        if count <= space / MAX_FIELDS {
+            return true;
+        }
+        let all = self.samples.iter().chain(&next.samples);
+        count <= MAX_SAMPLES && count * SampleFields::needed(all).size() <= space
     }
 
     /// Appends the samples of the next fragment, which [`Self::can_take`] has accepted.
@@ -125,43 +143,29 @@ impl Fragment {
         self.samples.first().copied().unwrap_or_default()
     }
 
-    /// Default sample flags: those of the second sample.
-    fn default_flags(&self) -> u32 {
-        let (_, first) = self.first();
-        self.samples.get(1).map_or(first, |(_, flags)| *flags)
-    }
-
     /// The content of `tfhd`, with the sample defaults.
     fn defaults(&self) -> Vec<u8> {
         let (first, _) = self.first();
+        let default_flags = default_flags(self.samples.iter());
         let flags = self.flags | 0x38;
         let description = (flags & HAS_DESCRIPTION != 0).then_some(self.description);
         let fields = [flags, self.track].into_iter().chain(description);
-        let fields = fields.chain([first.duration, first.size, self.default_flags()]);
+        let fields = fields.chain([first.duration, first.size, default_flags]);
         fields.flat_map(u32::to_be_bytes).collect()
     }
 
     /// The content of `trun`, with the fields that differ from the defaults.
     fn run(&self, place: u32) -> Vec<u8> {
-        let (first, first_flags) = self.first();
-        let default = self.default_flags();
-        let any = |differs: &dyn Fn(&(Sample, u32)) -> bool| self.samples.iter().any(differs);
-        let durations = any(&|(sample, _)| sample.duration != first.duration);
-        let sizes = any(&|(sample, _)| sample.size != first.size);
-        let shifts = any(&|(sample, _)| sample.shift != 0);
-        let of_each = self
-            .samples
-            .iter()
-            .skip(1)
-            .any(|(_, flags)| *flags != default);
-        let of_first = !of_each && first_flags != default;
+        let (_, first_flags) = self.first();
+        let needed = SampleFields::needed(self.samples.iter());
+        let of_first = !needed.flags && first_flags != default_flags(self.samples.iter());
         let flag = |is_set: bool, bit: u32| if is_set { bit } else { 0 };
         let flags = 0x1
             | flag(of_first, 0x4)
-            | flag(durations, 0x100)
-            | flag(sizes, 0x200)
-            | flag(of_each, 0x400)
-            | flag(shifts, 0x800);
+            | flag(needed.durations, 0x100)
+            | flag(needed.sizes, 0x200)
+            | flag(needed.flags, 0x400)
+            | flag(needed.shifts, 0x800);
         // Version 1: composition offsets are signed.
         let head = [
             (1 << 24 | flags).to_be_bytes(),
@@ -170,13 +174,48 @@ impl Fragment {
         let mut fields: Vec<[u8; 4]> = head.into_iter().chain([place.to_be_bytes()]).collect();
         fields.extend(of_first.then_some(first_flags.to_be_bytes()));
         for (sample, flags) in &self.samples {
-            fields.extend(durations.then_some(sample.duration.to_be_bytes()));
-            fields.extend(sizes.then_some(sample.size.to_be_bytes()));
-            fields.extend(of_each.then_some(flags.to_be_bytes()));
+            fields.extend(needed.durations.then_some(sample.duration.to_be_bytes()));
+            fields.extend(needed.sizes.then_some(sample.size.to_be_bytes()));
+            fields.extend(needed.flags.then_some(flags.to_be_bytes()));
             // `parse` accepts those of 32 bits.
-            fields.extend(shifts.then_some((sample.shift as i32).to_be_bytes()));
+            fields.extend(needed.shifts.then_some((sample.shift as i32).to_be_bytes()));
         }
         fields.concat()
+    }
+}
+
+/// Default sample flags: those of the second sample.
+fn default_flags<'a>(mut samples: impl Iterator<Item = &'a (Sample, u32)>) -> u32 {
+    let first = samples.next();
+    samples.next().or(first).map_or(0, |(_, flags)| *flags)
+}
+
+/// The optional fields of each sample in a `trun`: those that differ from the defaults in any sample.
+#[derive(Debug, Clone, Copy)]
+struct SampleFields {
+    durations: bool,
+    sizes: bool,
+    flags: bool,
+    shifts: bool,
+}
+
+impl SampleFields {
+    fn needed<'a>(samples: impl Iterator<Item = &'a (Sample, u32)> + Clone) -> Self {
+        let (first, _) = samples.clone().next().copied().unwrap_or_default();
+        let default = default_flags(samples.clone());
+        let any = |differs: &dyn Fn(&Sample) -> bool| samples.clone().any(|(s, _)| differs(s));
+        SampleFields {
+            durations: any(&|sample| sample.duration != first.duration),
+            sizes: any(&|sample| sample.size != first.size),
+            flags: samples.clone().skip(1).any(|(_, flags)| *flags != default),
+            shifts: any(&|sample| sample.shift != 0),
+        }
+    }
+
+    /// Their length in bytes.
+    fn size(self) -> usize {
+        let present = [self.durations, self.sizes, self.flags, self.shifts];
+        present.into_iter().filter(|is_present| *is_present).count() * 4
     }
 }
 

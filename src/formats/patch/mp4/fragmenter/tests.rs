@@ -213,6 +213,33 @@ fn a_fragment_lasts_a_second_or_until_the_next_keyframe() {
 }
 
 #[test]
+fn the_head_of_a_fragment_fits_into_a_page() {
+    const PAGE: usize = 4096;
+    // A sample each millisecond: sizes differ, or also durations and flags.
+    for (differs, least) in [(1, 900), (2, 300)] {
+        let mut muxer = Muxer::new(0);
+        let mut time = 0;
+        for n in 0..3_000u32 {
+            let duration = if differs > 1 { 1 + n % 2 } else { 1 };
+            let is_key = differs == 1 || n % 3 == 0;
+            muxer.sample(Given(AUDIO, time, duration, 1 + n % 7, is_key));
+            time += u64::from(duration);
+        }
+        muxer.end();
+        let read = muxer.fragments();
+        let counts: Vec<_> = read.iter().map(|fragment| fragment.3.len()).collect();
+        assert_eq!(counts.iter().sum::<usize>(), 3_000);
+        let (_, whole) = counts.split_last().unwrap();
+        assert!(whole.iter().any(|count| *count >= least), "{counts:?}");
+        for at in muxer.places() {
+            let size: [u8; 4] = muxer.file[at..at + 4].try_into().unwrap();
+            let size = u32::from_be_bytes(size) as usize;
+            assert!(size + 16 <= PAGE, "{differs}: {size} bytes");
+        }
+    }
+}
+
+#[test]
 fn the_last_fragment_of_a_track_that_has_ended_is_written() {
     let mut muxer = Muxer::new(0);
     muxer.sample(Given(VIDEO, 0, 40, 1, true));
