@@ -249,3 +249,38 @@ fn raw_caps_change_before_and_after_a_split() {
     }
     assert_eq!(shown, log.lock().unwrap().len());
 }
+
+/// The next part's AAC encoder also gets audio from before the part, of which only the newest has the format of the part.
+#[test]
+fn raw_audio_changes_format_right_before_a_split() {
+    let (_directory, path) = place_for("formats-%d.m4a");
+    let outer = Outer::new("audio/mp4;codecs=mp4a.40.2", &path);
+    let line = "audiotestsrc num-buffers=100 samplesperbuffer=481 ! capsfilter name=format";
+    let source = outer.source(line);
+    let parent = source.parent_element().unwrap();
+    let filter = parent.dynamic_cast::<gst::Bin>().unwrap().by_name("format");
+    let filter = filter.expect("a filter");
+    let caps = |channels: i32| {
+        gst::Caps::builder("audio/x-raw")
+            .field("format", "S16LE")
+            .field("layout", "interleaved")
+            .field("rate", 48_000)
+            .field("channels", channels)
+            .build()
+    };
+    filter.set_property("caps", caps(1));
+    // An odd number of mono samples is not a whole number of stereo samples.
+    before(&source, 46, move || filter.set_property("caps", caps(2)));
+    source.link(&outer.pad("audio_%u")).unwrap();
+    script(
+        &source,
+        &outer.recorder,
+        vec![(0, "start"), (50, "split-now")],
+    );
+    outer.set_state(gst::State::Playing);
+    outer.wait_for("stop", 1);
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+    let parts = parts::told(&outer);
+    assert_eq!(parts.len(), 2, "{parts:?}");
+    parts::follow_each_other(&parts, outer.kept().total(), 30e6).unwrap();
+}

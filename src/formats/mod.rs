@@ -40,7 +40,8 @@ pub use chapters::{Chapter, padded_comments};
 pub use codec_config::{CodecConfig, av1_record, with_av1_record};
 pub use codec_string::codec_string;
 pub use delay::{
-    DRAIN, Delay, OPUS_PRE_SKIP, PREROLL, Seam, delay, encoder_delay, opus_length, seam,
+    DRAIN, Delay, MAX_PREROLL, OPUS_PRE_SKIP, PREROLL, Seam, delay, encoder_delay, opus_length,
+    preroll, seam,
 };
 pub use encoder::{
     Tuning, keeps_order, key_request, needs_no_hardware, set_bits_per_second, shown_rate, tune,

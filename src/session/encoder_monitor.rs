@@ -29,8 +29,8 @@ use std::{
     time::Duration,
 };
 
-/// How much audio is kept for that, and to compensate for different encoder delays.
-const HISTORY: Ns = 400_000_000;
+/// How much audio is kept beyond the pre-roll of a replacement, to compensate for different encoder delays.
+const HISTORY: Ns = 200_000_000;
 
 /// Receives encoder failures.
 pub type Report = Arc<dyn Fn(&gst::Element, Error) + Send + Sync>;
@@ -45,6 +45,14 @@ fn clipped_start(codec: Codec, packet: &gst::BufferRef) -> Ns {
         }
         _ => 0,
     }
+}
+
+/// How much earlier audio the encoder of the next part may need.
+fn preroll_of(encoder: &gst::Element) -> Ns {
+    let factory = encoder.factory();
+    factory.map_or(formats::PREROLL, |factory| {
+        formats::preroll(&factory.name())
+    })
 }
 
 /// The encoders of one track, one after another.
@@ -88,6 +96,8 @@ struct Run {
     from: Option<Ns>,
     /// Its encoder delay in samples.
     delay: u32,
+    /// How much of its audio is kept after that has come out.
+    history: Ns,
     /// Held until the first buffer, since caps have to precede it.
     first_segment: Option<gst::Event>,
     segment: gst::FormattedSegment<gst::ClockTime>,
@@ -184,6 +194,7 @@ impl EncoderMonitor {
             state.run = Run {
                 from: state.out.until,
                 delay,
+                history: HISTORY + preroll_of(encoder),
                 ..Run::default()
             };
             state.stall = Stall::default();
@@ -410,7 +421,7 @@ impl EncoderMonitor {
         out.until = Some(at + length);
         out.packet = length + clipped_start(self.codec, buffer);
         self.in_flight
-            .came_out_whole((at + length).saturating_sub(HISTORY));
+            .came_out_whole((at + length).saturating_sub(run.history));
         true
     }
 

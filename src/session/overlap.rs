@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     formats::{self, Seam},
+    log::{CAT, time},
     model::{Codec, timeline::Ns},
 };
 use gst::prelude::*;
@@ -57,14 +58,17 @@ impl Overlap {
 
 /// Installs the pre-roll between `source`, which the track's audio comes out of, and its encoder.
 pub fn give_preroll(source: &gst::Pad, spec: &ChainSpec) {
-    let Seam { before, .. } = spec.seam();
-    if before == 0 || spec.resumes {
+    let seam = spec.seam();
+    if seam.before == 0 || spec.resumes {
         return;
     }
     let overlap = spec.overlap.clone();
     probe(source, gst::PadProbeType::BUFFER, move |pad, info| {
         let audio = std::mem::take(&mut lock(&overlap.0).before);
-        let audio = whole_packets(pad, audio, before).unwrap_or_default();
+        let audio = whole_packets(pad, audio, seam).unwrap_or_default();
+        if let Some((_, length)) = audio.last() {
+            gst::debug!(CAT, obj = pad, "Pre-roll of {}", time(*length));
+        }
         for (buffer, end) in audio {
             lock(&overlap.0).preroll = end;
             let pushed = pad.peer().map(|peer| peer.chain(buffer));
@@ -84,18 +88,20 @@ pub fn give_preroll(source: &gst::Pad, spec: &ChainSpec) {
     });
 }
 
-/// The end of this audio that fills whole packets of so many samples, stamped from 0; each buffer with its end.
+/// The end of this audio that fills as many whole packets as the pre-roll has, stamped from 0; each buffer with its end.
 fn whole_packets(
     pad: &gst::Pad,
     audio: Vec<gst::Buffer>,
-    packet: u32,
+    Seam {
+        before, preroll, ..
+    }: Seam,
 ) -> Option<Vec<(gst::Buffer, Ns)>> {
     let info = formats::audio_info(pad.current_caps()?.as_ref())?;
     let (rate, bytes) = (u64::from(info.rate()), usize::try_from(info.bpf()).ok()?);
-    let packet = usize::try_from(packet).ok()?;
+    let packet = usize::try_from(before).ok()?;
     let samples = |buffer: &gst::Buffer| buffer.size() / bytes.max(1);
     let all: usize = audio.iter().map(samples).sum();
-    let wanted = usize::try_from(rate * formats::PREROLL / 1_000_000_000).ok()?;
+    let wanted = usize::try_from(rate * preroll / 1_000_000_000).ok()?;
     let packets = wanted.div_ceil(packet).min(all / packet);
     let mut skip = all - packets * packet;
     let mut at = 0;
@@ -283,7 +289,12 @@ mod tests {
     fn preroll_fills_whole_packets() {
         let sizes = |lengths: &[usize]| {
             let (pad, audio) = audio(lengths);
-            let placed = whole_packets(&pad, audio, 1_024).unwrap();
+            let seam = Seam {
+                before: 1_024,
+                preroll: 200 * MILLI,
+                after: 0,
+            };
+            let placed = whole_packets(&pad, audio, seam).unwrap();
             let stamps = placed.windows(2).all(|pair| {
                 let begin = pair[1].0.pts().map(gst::ClockTime::nseconds);
                 begin == Some(pair[0].1)

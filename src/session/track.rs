@@ -188,6 +188,7 @@ impl Track {
                 in_file: InFile::new(shared.may_split.clone()),
                 given: None,
                 first: None,
+                furthest: 0,
                 lacks_dts: false,
                 counts: TrackStats::default(),
                 let_in: 0,

@@ -120,10 +120,12 @@ impl Coordinator {
         let (key_frame, arrived) = track.key_frame(asked);
         let ends = track.is_ended() || session.is_complete();
         if key_frame.is_some() || ends || arrived >= end {
+            // If the track has ended, its last frames stay with their keyframe.
+            let last = asked.max(track.furthest());
             return key_frame
                 .or(Some(end))
                 .filter(|at| *at < Ns::MAX)
-                .or(Some(asked));
+                .or(Some(last));
         }
         let progress = progress.saturating_sub(session.most_latency());
         let waited = progress.saturating_sub(since);

@@ -260,23 +260,26 @@ impl Feed {
         }
     }
 
-    /// The audio that has been pushed last, about so much of it.
-    pub fn recent(&self, length: Ns) -> Vec<gst::Buffer> {
-        let mut audio = self.in_flight.audio();
+    /// The audio of the newest caps that has been pushed last, about so much of it, and its duration.
+    pub fn recent(&self, length: Ns) -> (Vec<gst::Buffer>, Ns) {
+        let mut items = self.in_flight.items();
         if let To::Backlog(backlog) = &self.to {
-            audio.extend(backlog.items.iter().filter_map(|item| match item {
-                Item::Buffer(buffer) => Some(buffer.clone()),
-                _ => None,
-            }));
+            items.extend(backlog.items.iter().cloned());
         }
+        let mut recent = VecDeque::new();
         let mut have = 0;
-        let last = audio.iter().rev().take_while(|buffer| {
-            let enough = have >= length;
-            have += buffer.duration().map_or(0, gst::ClockTime::nseconds);
-            !enough
-        });
-        let count = last.count();
-        audio.split_off(audio.len() - count)
+        for item in items.into_iter().rev() {
+            match item {
+                Item::Caps(_) => break,
+                _ if have >= length => break,
+                Item::Buffer(buffer) => {
+                    have += buffer.duration().map_or(0, gst::ClockTime::nseconds);
+                    recent.push_front(buffer);
+                }
+                _ => {}
+            }
+        }
+        (recent.into(), have)
     }
 
     /// Connects the pipeline, for media that begins with these caps, and pushes the backlog.

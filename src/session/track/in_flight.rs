@@ -145,14 +145,14 @@ impl InFlight {
         }
     }
 
-    /// The buffers in flight, and those that came out last.
-    pub fn audio(&self) -> Vec<gst::Buffer> {
+    /// The buffers in flight, and those that came out last, among the newest items.
+    pub fn items(&self) -> Vec<Item> {
         let inner = lock(&self.0);
-        let buffers = inner.entries.iter().filter_map(|entry| match &entry.item {
-            Item::Buffer(buffer) => Some(buffer.clone()),
-            _ => None,
-        });
-        buffers.collect()
+        inner
+            .entries
+            .iter()
+            .map(|entry| entry.item.clone())
+            .collect()
     }
 
     /// Number of buffers in flight.

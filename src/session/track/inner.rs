@@ -29,6 +29,8 @@ pub(super) struct Inner {
     /// The caps that were last pushed.
     pub(super) given: Option<gst::Caps>,
     pub(super) first: Option<Ns>,
+    /// Running time at which its furthest buffer ends.
+    pub(super) furthest: Ns,
     /// Whether the last buffer pushed has no DTS.
     pub(super) lacks_dts: bool,
     pub(super) counts: TrackStats,

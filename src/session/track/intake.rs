@@ -141,6 +141,7 @@ impl Track {
     pub(super) fn let_in(&self, inner: &mut Inner, input: Input, now: Option<Ns>) {
         let end = input.end();
         self.arrived.fetch_max(input.settled(), Ordering::SeqCst);
+        inner.furthest = inner.furthest.max(end);
         if inner.first.is_none() {
             inner.first = Some(input.running);
             self.backpressure.wake();

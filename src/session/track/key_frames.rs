@@ -41,6 +41,11 @@ impl Track {
         lock(&self.inner).gate.as_ref().and_then(Gate::newest)
     }
 
+    /// Running time at which its furthest frame ends. With B-frames, that is later than [`Track::arrived`].
+    pub fn furthest(&self) -> Ns {
+        lock(&self.inner).furthest
+    }
+
     /// No keyframe arrives: the next interval begins with any frame.
     pub fn begin_anywhere(&self) {
         if let Some(gate) = &mut lock(&self.inner).gate {

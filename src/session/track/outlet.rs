@@ -1,7 +1,7 @@
 //! The outlets of a track into the parts of its recording. Media goes into the part that the track is in.
 
 use super::feed::{Feed, Item};
-use crate::{model::timeline::Ns, session::frame_dropper::FrameDropper};
+use crate::{formats, model::timeline::Ns, session::frame_dropper::FrameDropper};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -13,8 +13,11 @@ use std::{
 /// The most audio from after a part's end that any encoder needs.
 const MAX_OVERLAP: Ns = 500_000_000;
 
-/// The most audio from before a part that is kept for its encoder.
-const MAX_PREROLL: Ns = 350_000_000;
+/// The most audio from before a part that is kept for its encoder: whole packets.
+const MAX_PREROLL: Ns = formats::MAX_PREROLL + 150_000_000;
+
+/// Maximum rounding of the duration of all buffers of a short part.
+const MAX_ROUNDING: Ns = 1_000_000;
 
 /// The path into one part.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub struct Outlet {
     /// Recorded time, within the part, up to which media has been pushed. Only buffers with a duration advance it.
     pub fed: Arc<AtomicU64>,
     pub dropper: Arc<FrameDropper>,
+    /// The audio right before the part, until the part has enough of its own.
+    before: Vec<gst::Buffer>,
     /// Duration of the audio from after the part's end that its encoder has been given; `None` before the end.
     beyond: Option<Ns>,
     /// EOS has been sent.
@@ -45,6 +50,7 @@ impl Outlet {
             headroom: 0,
             fed: Arc::default(),
             dropper: Arc::new(FrameDropper::new(queue_limit)),
+            before: Vec::new(),
             beyond: None,
             closed: false,
             gone: false,
@@ -60,7 +66,26 @@ impl Outlet {
         let end = end.map_or(Ns::MAX, |(pts, length)| (pts + length).nseconds());
         let end = end.saturating_sub(self.headroom);
         self.fed.fetch_max(end, Ordering::Relaxed);
+        if end >= MAX_PREROLL {
+            self.before.clear();
+        }
         self.feed.give(Item::Buffer(buffer));
+    }
+
+    /// The audio pushed last; if the part is short, that of the parts before it, too.
+    fn recent(&self) -> Vec<gst::Buffer> {
+        let (mut recent, mut have) = self.feed.recent(MAX_PREROLL);
+        let is_all = have.abs_diff(self.fed.load(Ordering::Relaxed)) < MAX_ROUNDING;
+        let before = self.before.iter().rev().take_while(|buffer| {
+            let enough = have >= MAX_PREROLL;
+            have += buffer.duration().map_or(0, gst::ClockTime::nseconds);
+            !enough
+        });
+        if is_all {
+            let before: Vec<_> = before.cloned().collect();
+            recent.splice(..0, before.into_iter().rev());
+        }
+        recent
     }
 
     /// Begins to give audio from after the part's end to its encoder, if it needs any.
@@ -177,10 +202,12 @@ impl Outlets {
     pub fn overlap(&mut self, part: usize) {
         let most = self.overlap;
         let older = self.of(part);
-        let recent = older.feed.recent(MAX_PREROLL);
+        let recent = older.recent();
         older.overlap(most);
         if most > 0 {
-            self.of(part + 1).feed.overlap().set_before(recent);
+            let next = self.of(part + 1);
+            next.before.clone_from(&recent);
+            next.feed.overlap().set_before(recent);
         }
     }
 
