@@ -6,7 +6,7 @@ mod common;
 mod inputs;
 
 use coded::{Coded, MILLI, ORIGIN, SECOND, assert_copied, audio, video, whole};
-use common::app::{App, place_for};
+use common::app::{App, temp_location};
 use common::judge::{decode, sync};
 use gst::prelude::*;
 use inputs::Source;
@@ -40,7 +40,7 @@ fn begins_late(name: &str, first: &Coded, late: &str, is_video: bool) {
     } else {
         audio(late, 20)
     };
-    let (_folder, path) = place_for(name);
+    let (_folder, path) = temp_location(name);
     let app = App::new("", &path);
     app.recorder.set_property("autostart", true);
     let sources = [
@@ -106,7 +106,7 @@ fn tracks_that_begin_late_in_matroska() {
 fn live_frames_without_timestamps_follow_the_previous_one() {
     const LATENCY: u64 = 400 * MILLI;
     let coded = video(AVC, 60);
-    let (_folder, path) = place_for("live.mkv");
+    let (_folder, path) = temp_location("live.mkv");
     let app = App::new("", &path);
     app.recorder.set_property("autostart", true);
     let source = Source::new(&app.pad("video_%u"), &coded.caps, Some(LATENCY));
@@ -114,7 +114,7 @@ fn live_frames_without_timestamps_follow_the_previous_one() {
     let base = app.running_time() + 200 * MILLI;
     for (n, buffer) in coded.buffers.iter().enumerate() {
         let at = base + buffer.pts().unwrap().nseconds() - ORIGIN;
-        app.wait_running(at + LATENCY - 30 * MILLI);
+        app.wait_running_time(at + LATENCY - 30 * MILLI);
         let mut buffer = buffer.clone();
         let fields = buffer.make_mut();
         fields.set_duration(gst::ClockTime::from_nseconds(SECOND / 30));
@@ -127,7 +127,7 @@ fn live_frames_without_timestamps_follow_the_previous_one() {
     app.wait_for("stop", 1);
     assert_eq!(app.warnings(), Vec::<String>::new());
     let shown = decode::video(&path, 0).unwrap();
-    let shown = sync::readable(&shown).unwrap();
+    let shown = sync::frame_times(&shown).unwrap();
     assert_eq!(shown.len(), coded.buffers.len());
     for (recorded, source) in shown {
         assert!((recorded - source).abs() < 3e6, "{source} at {recorded}");
@@ -137,7 +137,7 @@ fn live_frames_without_timestamps_follow_the_previous_one() {
 /// The packet arrives just after the stop, and most of it is later.
 fn records_the_last_packet(name: &str, codec: &str, has_durations: bool) {
     let coded = audio(codec, 20);
-    let (_folder, path) = place_for(name);
+    let (_folder, path) = temp_location(name);
     let app = App::new("", &path);
     let source = Source::new(&app.pad("audio_%u"), &coded.caps, Some(0));
     app.set_state(gst::State::Playing);
@@ -159,10 +159,10 @@ fn records_the_last_packet(name: &str, codec: &str, has_durations: bool) {
             app.act("start");
         }
         if number == 60 {
-            app.wait_running(at + 3 * MILLI);
+            app.wait_running_time(at + 3 * MILLI);
             app.act("stop");
         }
-        app.wait_running(at + 5 * MILLI);
+        app.wait_running_time(at + 5 * MILLI);
         source.push(packet.clone());
     }
     app.wait_for("stop", 1);
