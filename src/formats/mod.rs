@@ -64,7 +64,7 @@ pub use parameter_sets::ParameterSets;
 pub use patch::{Completion, Ending, Patch, VideoTrack, Written, begins_fragment, join_alpha};
 pub use plan::{Missing, Plan, Refusal, TrackInput, choose, copied_codec, is_type_supported};
 pub use registry::{can_decode, can_encode, can_mux, creatable, encoders, package};
-pub use silence::Silence;
+pub use silence::{Silence, aac_frame_duration};
 pub use unreadable::{stream_header, take_out_unreadable, without_unreadable};
 pub use video_input::{Keep, VideoInput, alpha_codecs, stores_alpha};
 

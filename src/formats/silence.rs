@@ -156,6 +156,17 @@ impl AacConfig {
     }
 }
 
+/// Duration of each frame of raw AAC with these caps; depayloaders and aacparse do not set it.
+pub fn aac_frame_duration(caps: &gst::StructureRef) -> Option<gst::ClockTime> {
+    if caps.name() != "audio/mpeg" || caps.get::<&str>("stream-format").ok()? != "raw" {
+        return None;
+    }
+    let config = AacConfig::parse(&codec_data(caps)?)?;
+    let samples = u64::from(config.samples).saturating_mul(1_000_000_000);
+    let duration = samples.checked_div(config.rate.into())?;
+    Some(gst::ClockTime::from_nseconds(duration))
+}
+
 fn aac(caps: &gst::StructureRef, last: &[u8]) -> Option<Silence> {
     match caps.get::<&str>("stream-format").ok()? {
         "raw" => {

@@ -40,6 +40,8 @@ enum Media {
     },
     #[default]
     Encoded,
+    /// AAC, with the duration of its frames.
+    Aac { frame: gst::ClockTime },
     /// FLAC, with its sample rate.
     Flac { rate: u32 },
 }
@@ -63,17 +65,24 @@ impl Media {
         }
     }
 
-    /// Encoded media whose durations are in its frames.
+    /// Encoded media whose durations are in its caps or frames.
     fn encoded(caps: &gst::CapsRef) -> Option<Self> {
-        let caps = caps
-            .structure(0)
-            .filter(|caps| caps.name() == "audio/x-flac")?;
+        let caps = caps.structure(0)?;
+        if let Some(frame) = formats::aac_frame_duration(caps) {
+            return Some(Media::Aac { frame });
+        }
+        if caps.name() != "audio/x-flac" {
+            return None;
+        }
         let rate = u32::try_from(caps.get::<i32>("rate").ok()?).ok()?;
         (rate > 0).then_some(Media::Flac { rate })
     }
 
     fn is_encoded(self) -> bool {
-        matches!(self, Media::Encoded | Media::Flac { .. })
+        matches!(
+            self,
+            Media::Encoded | Media::Aac { .. } | Media::Flac { .. }
+        )
     }
 }
 
@@ -84,6 +93,8 @@ pub(super) struct Stream {
     segment: gst::FormattedSegment<gst::ClockTime>,
     /// No buffer has arrived since the segment.
     fresh: bool,
+    /// A buffer with a timestamp has arrived since the segment.
+    is_stamped: bool,
     pub caps: Option<gst::Caps>,
     /// The caps passed to the recordings: different, and later, if there is a framer.
     given: Option<gst::Caps>,
@@ -131,6 +142,7 @@ impl Stream {
     /// Sets the segment; returns whether it is new.
     pub fn set_segment(&mut self, segment: &gst::FormattedSegment<gst::ClockTime>) -> bool {
         self.fresh = true;
+        self.is_stamped = false;
         self.toc_is_new = true;
         let is_new = self.segment != *segment;
         self.segment = segment.clone();
@@ -221,7 +233,7 @@ impl Stream {
             self.begun = true;
             let kept = match self.media {
                 _ if self.subscribers.is_empty() => true,
-                Media::Encoded | Media::Flac { .. } => false,
+                Media::Encoded | Media::Aac { .. } | Media::Flac { .. } => false,
                 Media::Video { .. } => true,
                 // A future recording cannot begin in audio that has passed.
                 Media::Sound { .. } => self.live != Some(true) || now.is_none_or(|now| now < end),

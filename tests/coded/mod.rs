@@ -2,6 +2,7 @@
 //! recording.
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
+pub mod arrivals;
 pub mod drive;
 
 use crate::common::app::{App, init};

@@ -1,6 +1,6 @@
 //! Maps a buffer to running time and clips it to its segment.
 
-use super::{Media, Stream};
+use super::{JUMP, Media, Stream};
 use crate::{formats::FlacHeader, gate::Input, model::timeline::Ns, session::RunningTime};
 
 /// Running time beyond this (73 years) is invalid.
@@ -70,6 +70,7 @@ impl Stream {
         let Some(pts) = buffer.pts().or(buffer.dts()) else {
             return Some(self.place_unstamped(buffer, clock));
         };
+        self.is_stamped = true;
         let end = duration.map(|duration| pts.saturating_add(duration));
         let (start, stop) = self.segment.clip(pts, end)?;
         let start = start.unwrap_or(pts);
@@ -92,7 +93,7 @@ impl Stream {
                 let shown = stop.and_then(|stop| stop.checked_sub(start)).or(duration);
                 (buffer, inside.nseconds(), shown)
             }
-            Media::Encoded | Media::Flac { .. } => {
+            Media::Encoded | Media::Aac { .. } | Media::Flac { .. } => {
                 let before = self.in_time(start.saturating_sub(pts));
                 (buffer, inside.nseconds().saturating_sub(before), duration)
             }
@@ -136,15 +137,28 @@ impl Stream {
         self.segment.to_running_time(first)
     }
 
-    /// Without timestamps, live media is placed at its arrival, other media after the previous buffer.
+    /// Without timestamps, live media is placed at its arrival less the latency, other media after the previous buffer.
+    /// So is a live buffer among others with timestamps: parsers remove a timestamp that repeats, as when a network
+    /// delivers late frames at once.
     fn place_unstamped(&self, buffer: gst::Buffer, clock: &RunningTime) -> Input {
         let duration = self.duration(&buffer).filter(|length| *length < LONGEST);
         let duration = duration.map(|length| self.in_time(length));
         let now = clock.now().filter(|_| self.live == Some(true));
-        let running = match (now, self.media) {
-            (Some(now), Media::Sound { .. }) => now.saturating_sub(duration.unwrap_or(0)),
-            (Some(now), _) => now,
-            (None, _) => self.end,
+        let latency = self.upstream.map_or(0, |(_, latency)| {
+            Ns::try_from(latency.as_nanos()).unwrap_or(Ns::MAX)
+        });
+        let captured = now.map(|now| match self.media {
+            Media::Sound { .. } => {
+                now.saturating_sub(latency.saturating_add(duration.unwrap_or(0)))
+            }
+            _ => now.saturating_sub(latency),
+        });
+        // After a gap, a plausible one, the previous buffer is the one that ended it.
+        let end = self.jumped.filter(|end| now.is_some_and(|now| *end <= now));
+        let end = end.unwrap_or(self.end);
+        let running = match captured {
+            Some(at) if !self.is_stamped || at.saturating_sub(end) > JUMP => at,
+            _ => end,
         };
         Input {
             buffer,
@@ -187,6 +201,7 @@ impl Stream {
                 let own = buffer.duration().filter(|length| !length.is_zero());
                 return own.or(frame).or(buffer.duration());
             }
+            Media::Aac { frame } => return buffer.duration().or(Some(frame)),
             Media::Encoded => return buffer.duration(),
         };
         let exact = samples.saturating_mul(1_000_000_000) / u64::from(rate);

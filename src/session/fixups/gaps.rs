@@ -1,11 +1,14 @@
 //! Notifies muxers of gaps in a track with empty buffers, since they ignore GAP events and would wait for the track.
 //! Players never see these buffers.
 //!
+//! mp4mux also takes the first buffer of a track for the start of the recording, however late it is: in MP4, an empty one
+//! at recorded time 0 precedes it.
+//!
 //! In Matroska and MP4 the resulting blocks and samples are removed from the muxer's output (`formats/patch`); in Ogg
 //! an empty packet is Theora's own way to repeat the previous frame.
 
 use crate::{
-    model::timeline::Ns,
+    model::{Container, timeline::Ns},
     session::{
         probe::{leave_out, probe},
         timing::lock,
@@ -37,12 +40,17 @@ struct Frames {
 }
 
 /// Replaces GAP events on `source`, which feeds a muxer, with empty buffers, stamped `headroom` nanoseconds later than
-/// recorded time. If `counts_frames`, as in Ogg, there is one buffer per missing frame.
-pub fn stand_in(source: &gst::Pad, headroom: Ns, counts_frames: bool) {
+/// recorded time. In Ogg there is one buffer per missing frame.
+pub fn stand_in(source: &gst::Pad, headroom: Ns, container: Container) {
+    let counts_frames = container == Container::Ogg;
     let frames = Mutex::new(Frames::default());
+    let has_begun = AtomicBool::new(container != Container::Mp4);
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
     probe(source, kinds, move |pad, info| {
         if let Some(buffer) = info.buffer_mut() {
+            if !has_begun.swap(true, Ordering::Relaxed) {
+                begin_at_zero(pad, buffer, headroom);
+            }
             // The empty buffers pass this probe, too.
             let is_frame = counts_frames && buffer.size() > 0;
             if let Some(pts) = buffer.pts().filter(|_| is_frame) {
@@ -63,6 +71,9 @@ pub fn stand_in(source: &gst::Pad, headroom: Ns, counts_frames: bool) {
         let at = running_time(pad, until + gst::ClockTime::from_nseconds(headroom));
         // Before there are caps, the muxer has no track to fill.
         if let Some(at) = at.filter(|_| pad.has_current_caps()) {
+            if !has_begun.swap(true, Ordering::Relaxed) {
+                begin_at_zero(pad, &nothing(at, gst::ClockTime::ZERO), headroom);
+            }
             let places = if counts_frames {
                 lock(&frames).stay_away(at)
             } else {
@@ -72,6 +83,21 @@ pub fn stand_in(source: &gst::Pad, headroom: Ns, counts_frames: bool) {
         }
         leave_out(info)
     });
+}
+
+/// Pushes an empty buffer at recorded time 0, if the first buffer of the track is later.
+fn begin_at_zero(pad: &gst::Pad, first: &gst::BufferRef, headroom: Ns) {
+    let zero = running_time(pad, gst::ClockTime::from_nseconds(headroom));
+    let Some((zero, pts)) = zero.zip(first.pts()).filter(|(zero, pts)| zero < pts) else {
+        return;
+    };
+    let mut buffer = nothing(zero, gst::ClockTime::ZERO);
+    if let Some(fields) = buffer.get_mut() {
+        // As long before its presentation as for the first one.
+        let dts = first.dts().map(|dts| dts.saturating_sub(pts - zero));
+        fields.set_dts(dts.or(Some(zero)));
+    }
+    let _ = pad.push(buffer);
 }
 
 /// Forwards gaps around `timestamper`, which holds back frames, and events until the next frame. It is drained first.

@@ -256,11 +256,10 @@ pub const TABLE: &[Fixup] = &[
         name: "gaps",
         element: "matroskamux, mp4mux, oggmux",
         versions: All,
-        report: "wait for a track without data, even after a GAP event",
+        report: "wait for a track without data, even after a GAP event; mp4mux moves a track that begins late to 0",
         needed: ChainSpec::takes_gaps,
         install: Muxer(|site| {
-            let counts_frames = site.spec.container == Container::Ogg;
-            gaps::stand_in(site.out, site.spec.headroom(), counts_frames);
+            gaps::stand_in(site.out, site.spec.headroom(), site.spec.container);
         }),
     },
     Fixup {

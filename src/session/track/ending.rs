@@ -95,10 +95,9 @@ impl Track {
         if let Some(gate) = &mut inner.gate {
             gate.settle();
         }
+        inner.advance(Ns::MAX, &self.timeline);
         if whole {
-            inner.fill(until, &self.timeline)
-        } else {
-            inner.advance(Ns::MAX, &self.timeline)
+            inner.fill(until, &self.timeline);
         }
         let mut out = GateOutput::new();
         if let Some(gate) = &mut inner.gate {
