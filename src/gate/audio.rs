@@ -371,6 +371,10 @@ impl AudioGate {
         self.said = false;
     }
 
+    pub(super) fn move_to_part(&mut self, begin: Ns) {
+        self.begin = begin;
+    }
+
     /// Stamps a buffer with the next grid position and outputs it.
     fn send(&mut self, buffer: gst::Buffer, samples: u64, out: &mut GateOutput) {
         let waiting = self.splinter.as_ref().map_or(0, |(_, samples)| *samples);

@@ -94,6 +94,13 @@ impl IntervalCursor {
         self.ahead.is_empty() && self.end.is_some()
     }
 
+    /// Enters the next part, which begins before the track's position; returns the recorded time at which it begins.
+    pub fn move_to_next_part(&mut self, timeline: &Timeline) -> Ns {
+        self.part += 1;
+        self.refresh(timeline);
+        timeline.recorded_before(self.part)
+    }
+
     /// Advances to the next part and returns the recorded time at which it begins.
     pub fn enter_next_part(&mut self, timeline: &Timeline) -> Ns {
         let begin = self.end.map_or(0, |seam| seam.running);

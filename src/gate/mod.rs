@@ -258,6 +258,16 @@ impl Gate {
         }
     }
 
+    /// The media output from recorded time `begin` on is moved to the next part, which begins there. Encoded media is
+    /// not moved.
+    pub fn move_to_part(&mut self, begin: Ns) {
+        match self {
+            Gate::Video(gate) => gate.move_to_part(begin),
+            Gate::Audio(gate) => gate.move_to_part(begin),
+            Gate::Encoded(_) => {}
+        }
+    }
+
     /// Running time of the first queued raw video frame at or after running time `from`.
     pub fn frame(&self, from: Ns) -> Option<Ns> {
         match self {

@@ -383,6 +383,10 @@ impl VideoGate {
         self.last_sent_format = None;
     }
 
+    pub(super) fn move_to_part(&mut self, begin: Ns) {
+        self.begin = begin;
+    }
+
     pub(super) fn frame(&self, from: Ns) -> Option<Ns> {
         let mut waiting = self.inbox.iter().map(|(running, _)| *running);
         waiting.find(|running| *running >= from)

@@ -11,9 +11,10 @@
 //! Lock order: `turn`, held while a buffer goes downstream, like a pad's stream lock; `state`; then `InFlight`.
 
 use super::{
+    pipeline::factory_name,
     probe::{is_eos, leave_out, probe},
     timing::lock,
-    track::{InFlight, rounding},
+    track::{InFlight, head, rounding},
 };
 use crate::{
     formats,
@@ -83,6 +84,8 @@ struct State {
     out: Output,
     /// Recorded time of the last input frame.
     last_in: Ns,
+    /// Recorded time from which on media is not for this part.
+    end: Option<Ns>,
 }
 
 /// The state of one encoder.
@@ -138,17 +141,46 @@ impl EncoderMonitor {
     /// Watches the pad where the track's media enters, unmodified since the gate.
     pub fn watch_source(self: &Arc<Self>, source: &gst::Pad) {
         let monitor = self.clone();
-        probe(source, gst::PadProbeType::BUFFER, move |_, info| {
+        probe(source, gst::PadProbeType::BUFFER, move |pad, info| {
             let pts = info.buffer().and_then(|buffer| buffer.pts());
+            let at = pts.map(|pts| pts.nseconds().saturating_sub(monitor.headroom));
             let mut state = lock(&monitor.state);
-            if let Some(pts) = pts {
-                state.last_in = pts.nseconds().saturating_sub(monitor.headroom);
+            let left = state.end.zip(at).map(|(end, at)| end.saturating_sub(at));
+            if left == Some(0) {
+                return leave_out(info);
             }
-            let is_copied = state.is_copied;
+            state.last_in = at.unwrap_or(state.last_in);
+            // Under the lock: what has left is known when the end is set.
+            monitor.in_flight.sent(state.is_copied);
             drop(state);
-            monitor.in_flight.sent(is_copied);
+            if let Some(left) = left {
+                trim(pad, info, left);
+            }
             gst::PadProbeReturn::Ok
         });
+    }
+
+    /// Lets no media from recorded time `end` on into the encoder, nor video out of it: it is for the next part.
+    pub fn end_input(&self, end: Option<Ns>) {
+        lock(&self.state).end = end.filter(|_| !self.overlaps());
+    }
+
+    /// Whether audio from after the part's end goes into its encoder, and is trimmed behind that.
+    fn overlaps(&self) -> bool {
+        let encoder = self.encoder().as_ref().and_then(factory_name);
+        formats::seam(self.codec, encoder.as_deref()) != formats::Seam::default()
+    }
+
+    /// Recorded time up to which the audio that has come out is complete.
+    pub fn audio_until(&self) -> Option<Ns> {
+        let state = lock(&self.state);
+        let delay = state.out.length(i64::from(state.out.delay.unwrap_or(0)));
+        Some(
+            state
+                .out
+                .until?
+                .saturating_add_signed(delay.saturating_neg()),
+        )
     }
 
     /// The current encoder.
@@ -386,7 +418,11 @@ impl EncoderMonitor {
     /// Aligns a packet with earlier output; FALSE if it duplicates that.
     fn place(&self, state: &mut State, buffer: &mut gst::Buffer) -> bool {
         let State {
-            run, out, last_in, ..
+            run,
+            out,
+            last_in,
+            end,
+            ..
         } = state;
         if buffer.flags().contains(gst::BufferFlags::HEADER) {
             return run.from.is_none();
@@ -399,6 +435,9 @@ impl EncoderMonitor {
         let at = at.nseconds().saturating_sub(self.headroom);
         if self.codec.kind() == Kind::Video {
             let at = if self.on_grid { *last_in } else { at };
+            if end.is_some_and(|end| at >= end) {
+                return false;
+            }
             out.until = out.until.max(Some(at));
             self.in_flight.came_out(at);
             return true;
@@ -508,6 +547,19 @@ impl EncoderMonitor {
                 true
             }
         }
+    }
+}
+
+/// Trims an audio buffer to this duration.
+fn trim(pad: &gst::Pad, info: &mut gst::PadProbeInfo, length: Ns) {
+    let caps = pad.current_caps();
+    if let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data
+        && buffer
+            .duration()
+            .is_some_and(|whole| whole.nseconds() > length)
+        && let Some(head) = head(buffer, length, caps.as_deref())
+    {
+        *buffer = head;
     }
 }
 

@@ -7,6 +7,7 @@ use super::{
     HeldEvents, Session, lock,
     part::{Part, PartConfig},
     supervisor,
+    track::{LockedTrack, Track},
 };
 use crate::{
     log::{CAT, time},
@@ -143,6 +144,49 @@ impl Session {
         if seam.is_some() {
             self.begin_next(&mut list);
         }
+        drop(list);
+        self.backpressure.wake();
+        true
+    }
+
+    /// Ends this part, if it is the current one, at `end` of its recorded time, which the tracks have passed already.
+    /// What they have pushed into it from there on, or `from` a later time on, is moved to the next part. FALSE if that
+    /// is not possible.
+    pub(super) fn split_back(
+        self: &Arc<Self>,
+        part: usize,
+        end: Ns,
+        from: impl Fn(&Track) -> Ns,
+    ) -> bool {
+        let mut list = lock(&self.part_list);
+        let is_current = self.timeline.read(|timeline| timeline.part() == part);
+        // Media from the pre-record buffer is not raw, or was encoded before it.
+        if !is_current || lock(&self.control).over || self.tracks.iter().any(Track::is_kept) {
+            return false;
+        }
+        let from: Vec<Ns> = self.tracks.iter().map(from).collect();
+        self.prepare(&mut list);
+        // No media may pass while the part ends behind it.
+        let mut tracks: Vec<LockedTrack> = self.tracks.iter().map(Track::lock).collect();
+        if let Some(at) = tracks
+            .iter_mut()
+            .position(|track| !track.can_move(part, end))
+        {
+            gst::debug!(CAT, id = &self.label, "Track {at} is not in part {part}");
+            return false;
+        }
+        let seam = self.timeline.write(|timeline| {
+            let begin = timeline.recorded_before(part);
+            timeline.split_back(begin.saturating_add(end))
+        });
+        let Some(seam) = seam else {
+            return false;
+        };
+        for (track, from) in tracks.iter_mut().zip(from) {
+            track.move_back(seam, from, &self.timeline);
+        }
+        drop(tracks);
+        self.begin_next(&mut list);
         drop(list);
         self.backpressure.wake();
         true

@@ -11,6 +11,7 @@ mod disk_watch;
 mod encoders;
 mod end;
 mod gap_filling;
+mod lost_media;
 mod part_file;
 mod pipeline_events;
 mod size;

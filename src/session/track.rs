@@ -12,6 +12,7 @@ mod in_flight;
 mod inner;
 mod intake;
 mod key_frames;
+mod move_back;
 mod outlet;
 mod queue;
 
@@ -26,9 +27,10 @@ use crate::{
 use feed::{Feed, Item};
 pub use in_file::Asked;
 use in_file::InFile;
-pub use in_flight::{InFlight, rounding};
+pub use in_flight::{InFlight, head, rounding};
 use inner::Inner;
 pub use intake::stamp_of;
+pub use move_back::LockedTrack;
 use outlet::{Outlet, Outlets};
 use std::{
     sync::{

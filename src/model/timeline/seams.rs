@@ -220,6 +220,20 @@ impl Timeline {
         self.resolve_split(end)
     }
 
+    /// Ends the current part at a recorded time that its tracks have already passed. `None` if nothing is recorded in
+    /// the part before that, or the recording has ended.
+    pub fn split_back(&mut self, recorded: Ns) -> Option<Seam> {
+        if self.stopped.is_some() || recorded <= self.recorded_before(self.part()) {
+            return None;
+        }
+        let seam = Seam {
+            running: self.running_at(recorded),
+            recorded,
+        };
+        self.begin_part(seam);
+        Some(seam)
+    }
+
     fn begin_part(&mut self, seam: Seam) {
         self.seams.push(seam);
         let horizon = seam.recorded.saturating_add(self.horizon_step);
@@ -273,6 +287,26 @@ mod tests {
         assert_eq!(timeline.resolve_split(140).unwrap().running, 140);
         assert_eq!(timeline.resolve_split(160).unwrap().running, 160);
         assert_eq!((timeline.pending_split(), timeline.part()), (None, 3));
+    }
+
+    #[test]
+    fn a_part_ends_before_where_its_tracks_are() {
+        let mut timeline = Timeline::new(100, true);
+        timeline.pause(130);
+        timeline.resume(200, true);
+        assert_eq!(timeline.split_back(0), None, "the part would be empty");
+        let seam = timeline.split_back(25).unwrap();
+        assert_eq!((seam.running, seam.recorded), (125, 25));
+        assert_eq!(timeline.split_back(25), None, "the part would be empty");
+        assert_eq!(timeline.first_instant_of(1), Some(125));
+        assert!(timeline.split(210));
+        let seam = timeline.split_back(30).unwrap();
+        assert_eq!((seam.running, timeline.pending_split()), (130, Some(210)));
+        assert_eq!(timeline.resolve_split(211).unwrap().recorded, 41);
+        timeline.stop(220);
+        assert_eq!(timeline.split_back(45), None, "it has ended");
+        let durations = [0, 1, 2, 3].map(|part| timeline.duration_of(part));
+        assert_eq!(durations, [25, 5, 11, 9]);
     }
 
     #[test]

@@ -28,7 +28,8 @@ impl Supervisor {
                     encoding::start(&encoder, self.session.settings.encoder_patience())
             {
                 let error = self.reason(&encoder).unwrap_or(error);
-                let replaced = self.replace_encoder(index, error)?;
+                let replaced = self.replace_encoder(index, error);
+                let replaced = replaced.inspect_err(|_| self.end_tail(index))?;
                 gst::warning!(CAT, id = &self.session.label, "{replaced}");
             }
         }
@@ -68,7 +69,12 @@ impl Supervisor {
         }
         for (index, error) in failed {
             let replaced = self.replace_encoder(index, error);
-            let message = replaced.or_else(|error| self.go_on_in_new_part(index, error))?;
+            let message = replaced.or_else(|error| {
+                let result = self.go_on_in_new_part(index, error);
+                // Not earlier: until then, the muxer lets no other track get ahead.
+                self.end_tail(index);
+                result
+            })?;
             gst::warning!(CAT, id = &self.session.label, "{message}");
             self.part.events.push(Event::Warning { message });
         }
@@ -111,10 +117,7 @@ impl Supervisor {
                     "{warning} in the same file; its pending input is encoded again."
                 ))
             }
-            Err(error) => {
-                self.feed(index).inspect(|feed| feed.end_tail());
-                Err(self.no_encoder(index, old.as_deref(), &error))
-            }
+            Err(error) => Err(self.no_encoder(index, old.as_deref(), &error)),
         }
     }
 
@@ -127,15 +130,29 @@ impl Supervisor {
         let (Some(feed), Some(track)) = (feed, self.track_at(index)) else {
             return Err(error);
         };
-        if !session.settings.may_split || !feed.monitor.has_output() || !self.begin_next_part() {
+        if !session.settings.may_split || !feed.monitor.has_output() {
             return Err(error);
         }
+        let what = if self.begin_next_part_at_loss(index) {
+            ", where the pending input of that encoder is encoded again"
+        } else if self.begin_next_part() {
+            part.progress.note_incomplete();
+            "; the pending input of that encoder is lost"
+        } else {
+            return Err(error);
+        };
         feed.monitor.abandon();
         track.leave_out_of(part.number);
-        part.progress.note_incomplete();
         Ok(format!(
-            "{error} The recording continues in a new part; the pending input of that encoder is lost."
+            "{error} The recording continues in a new part{what}."
         ))
+    }
+
+    /// The muxer continues without this track.
+    fn end_tail(&self, index: usize) {
+        if let Some(feed) = self.feed(index) {
+            feed.end_tail();
+        }
     }
 
     fn feed(&self, index: usize) -> Option<&Feed> {

@@ -310,6 +310,15 @@ impl Feed {
         }
     }
 
+    /// Takes back the end of a backlog; FALSE if there is none.
+    pub fn reopen(&mut self) -> bool {
+        let To::Backlog(backlog) = &mut self.to else {
+            return false;
+        };
+        backlog.items.retain(|item| !matches!(item, Item::End));
+        true
+    }
+
     /// Holds only a few buffers of a live source's pool; any beyond these are copied.
     fn given_back(&self, buffer: gst::Buffer) -> gst::Buffer {
         if !self.scarce {

@@ -52,9 +52,41 @@ impl Entry {
         matches!(self.item, Item::Buffer(_))
     }
 
+    fn end(&self) -> Ns {
+        self.at.saturating_add(self.length)
+    }
+
     /// Whether it has come out, given that everything starting up to this recorded time has.
     fn is_done(&self, until: Ns) -> bool {
         self.at <= until.saturating_add(rounding(self.length))
+    }
+}
+
+/// What applies to the buffers that follow.
+#[derive(Debug)]
+struct InForce {
+    caps: Option<gst::Caps>,
+    tags: Option<gst::TagList>,
+    turn: Option<Item>,
+}
+
+impl InForce {
+    fn set(&mut self, item: &Item) {
+        match item {
+            Item::Caps(caps) => self.caps = Some(caps.clone()),
+            Item::Tags(tags) => self.tags = Some(tags.clone()),
+            Item::Turn(_) => self.turn = Some(item.clone()),
+            Item::Buffer(_) | Item::Gap(_) | Item::End => {}
+        }
+    }
+
+    fn items(&self) -> Vec<Item> {
+        let caps = self.caps.clone().map(Item::Caps);
+        let tags = self.tags.clone().map(Item::Tags);
+        [caps, tags, self.turn.clone()]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 }
 
@@ -155,6 +187,70 @@ impl InFlight {
             .collect()
     }
 
+    /// Everything pushed from recorded time `from` on, after the caps, tags and orientation in force there. Audio that
+    /// spans it is trimmed.
+    pub fn pushed_from(&self, from: Ns) -> Vec<Item> {
+        let inner = lock(&self.0);
+        let mut in_force = inner.in_force();
+        let mut items = Vec::new();
+        for entry in &inner.entries {
+            let item = match &entry.item {
+                Item::Buffer(_) if entry.end() <= from => continue,
+                Item::Buffer(buffer) if entry.at < from => {
+                    let caps = in_force.caps.as_deref();
+                    rest(buffer, from - entry.at, caps).map(Item::Buffer)
+                }
+                Item::Buffer(buffer) => Some(Item::Buffer(buffer.clone())),
+                // The next part has its own.
+                Item::End => None,
+                state => {
+                    in_force.set(state);
+                    (!items.is_empty()).then(|| state.clone())
+                }
+            };
+            if items.is_empty() && matches!(item, Some(Item::Buffer(_))) {
+                items = in_force.items();
+            }
+            items.extend(item);
+        }
+        if items.is_empty() {
+            items = in_force.items();
+        }
+        items
+    }
+
+    /// The audio before recorded time `until` that is still known.
+    pub fn audio_before(&self, until: Ns) -> Vec<gst::Buffer> {
+        let inner = lock(&self.0);
+        let mut caps = inner.caps.clone();
+        let mut audio = Vec::new();
+        for entry in &inner.entries {
+            match &entry.item {
+                Item::Caps(new) => caps = Some(new.clone()),
+                Item::Buffer(buffer) if entry.end() <= until => audio.push(buffer.clone()),
+                Item::Buffer(buffer) if entry.at < until => {
+                    audio.extend(head(buffer, until - entry.at, caps.as_deref()));
+                }
+                _ => {}
+            }
+        }
+        audio
+    }
+
+    /// Recorded time and duration of the first buffer in flight.
+    pub fn first(&self) -> Option<(Ns, Ns)> {
+        let inner = lock(&self.0);
+        let first = inner.entries.iter().find(|entry| entry.is_buffer());
+        first.map(|entry| (entry.at, entry.length))
+    }
+
+    /// Recorded time of the first buffer that has not left the appsrc.
+    pub fn first_unsent(&self) -> Option<Ns> {
+        let inner = lock(&self.0);
+        let mut unsent = inner.entries.iter().skip(inner.sent);
+        unsent.find(|entry| entry.is_buffer()).map(|entry| entry.at)
+    }
+
     /// Number of buffers in flight.
     pub fn buffers(&self) -> usize {
         lock(&self.0).buffers
@@ -162,9 +258,7 @@ impl InFlight {
 
     /// Recorded time of the first buffer in flight.
     pub fn begin(&self) -> Option<Ns> {
-        let inner = lock(&self.0);
-        let first = inner.entries.iter().find(|entry| entry.is_buffer());
-        first.map(|entry| entry.at)
+        self.first().map(|(at, _)| at)
     }
 
     /// Everything in flight, for another encoder; audio from recorded time `from` on. Caps, tags and orientation in
@@ -182,10 +276,7 @@ impl InFlight {
         {
             inner.drop_first();
         }
-        let caps = inner.caps.clone().map(Item::Caps);
-        let tags = inner.tags.clone().map(Item::Tags);
-        let before = [caps, tags, inner.turn.clone()].into_iter().flatten();
-        let mut items: Vec<Item> = before.collect();
+        let mut items = inner.in_force().items();
         for entry in &inner.entries {
             let item = match (&entry.item, from) {
                 (Item::Buffer(buffer), Some(from)) if entry.at < from => {
@@ -219,7 +310,30 @@ fn rest(buffer: &gst::Buffer, skip: Ns, caps: Option<&gst::CapsRef>) -> Option<g
     Some(trimmed)
 }
 
+/// The start of a raw audio buffer, of this duration.
+pub fn head(buffer: &gst::Buffer, length: Ns, caps: Option<&gst::CapsRef>) -> Option<gst::Buffer> {
+    let info = formats::audio_info(caps?)?;
+    let rate = u64::from(info.rate());
+    let samples = length.mul_div_round(rate, 1_000_000_000)?;
+    let keep = usize::try_from(samples).ok().filter(|keep| *keep > 0)?;
+    if keep >= buffer.size() / usize::try_from(info.bpf()).ok()?.max(1) {
+        return Some(buffer.clone());
+    }
+    let mut trimmed = gst_audio::audio_buffer_truncate(buffer.clone(), info.bpf(), 0, Some(keep));
+    let duration = gst::ClockTime::SECOND.mul_div_round(samples, rate)?;
+    trimmed.make_mut().set_duration(duration);
+    Some(trimmed)
+}
+
 impl Inner {
+    fn in_force(&self) -> InForce {
+        InForce {
+            caps: self.caps.clone(),
+            tags: self.tags.clone(),
+            turn: self.turn.clone(),
+        }
+    }
+
     fn entry(&mut self, item: Item) -> Entry {
         let mut entry = Entry {
             item,

@@ -88,6 +88,11 @@ impl Outlet {
         recent
     }
 
+    /// Recorded time, within the part, up to which media has been pushed.
+    pub fn fed(&self) -> Ns {
+        self.fed.load(Ordering::Relaxed)
+    }
+
     /// Begins to give audio from after the part's end to its encoder, if it needs any.
     fn overlap(&mut self, most: Ns) {
         let end = self.fed.load(Ordering::Relaxed);
@@ -118,6 +123,13 @@ impl Outlet {
         self.beyond = Some(beyond + length);
         if beyond + length >= most {
             self.close();
+        }
+    }
+
+    /// Accepts media again, if nothing has been connected yet.
+    pub fn reopen(&mut self) {
+        if self.feed.reopen() {
+            self.closed = false;
         }
     }
 
@@ -209,6 +221,23 @@ impl Outlets {
             next.before.clone_from(&recent);
             next.feed.overlap().set_before(recent);
         }
+    }
+
+    /// This part ends at recorded time `end`, although more has been pushed into it. Audio that follows is for its
+    /// encoder only; `before`, the audio before the end, is for the next one's.
+    pub fn end_early(&mut self, part: usize, end: Ns, before: Option<Vec<gst::Buffer>>) {
+        let most = self.overlap;
+        let outlet = self.of(part);
+        let beyond = outlet.fed.swap(end, Ordering::Relaxed).saturating_sub(end);
+        let Some(before) = before.filter(|_| most > 0) else {
+            return outlet.close();
+        };
+        outlet.feed.overlap().set_end(end);
+        outlet.beyond = Some(beyond);
+        if beyond >= most {
+            outlet.close();
+        }
+        self.of(part + 1).feed.overlap().set_before(before);
     }
 
     /// Gives audio of the current part to the encoders of older ones as well, as far as they need it.
