@@ -200,6 +200,7 @@ fn a_file_beyond_4_gib_plays_to_its_end() {
     if !long() {
         return;
     }
+    init();
     let (_folder, path) = place();
     let line = format!(
         "videotestsrc num-buffers={FRAMES} ! video/x-raw,width=64,height=48,framerate=30/1 \
