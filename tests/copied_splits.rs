@@ -6,8 +6,8 @@ mod inputs;
 
 use coded::Coded;
 use common::app::{App, temp_location};
-use common::chance::{Chance, long, skipped};
 use common::judge::parts::{self, Part};
+use common::settings::{Rng, long, skipped};
 use gst::prelude::*;
 use inputs::{MILLI, Source};
 use std::path::Path;
@@ -133,7 +133,7 @@ fn samples(parts: &[Part]) -> Vec<Vec<u8>> {
 }
 
 /// Splits one recording, and compares it with one that is not split; returns the number of parts.
-fn judge(kind: &Kind, splits: usize, chance: &mut Chance) -> Result<usize, String> {
+fn judge(kind: &Kind, splits: usize, rng: &mut Rng) -> Result<usize, String> {
     // A part has two groups of pictures at most.
     let frames = u32::try_from(splits * 10 + 10).unwrap();
     let video = kind.video.map(|encoder| coded::video(encoder, frames));
@@ -148,7 +148,7 @@ fn judge(kind: &Kind, splits: usize, chance: &mut Chance) -> Result<usize, Strin
     let (_directory, whole) = temp_location(&format!("whole-%d.{}", kind.extension));
     let split = whole.with_file_name(format!("split-%d.{}", kind.extension));
     let whole = record(kind, &streams, &whole, 0);
-    let max_size_time = (100 + chance.below(200)) * MILLI;
+    let max_size_time = (100 + rng.below(200)) * MILLI;
     let split = record(kind, &streams, &split, max_size_time);
     if split.len() <= splits {
         return Err(format!("{} parts only", split.len()));
@@ -188,7 +188,7 @@ fn is_installed(kind: &Kind) -> bool {
 
 #[test]
 fn copied_packets_are_in_exactly_one_part() {
-    let mut chance = Chance::of_now();
+    let mut rng = Rng::from_env();
     let splits = if long() { 1_000 } else { 48 };
     let splits = usize::div_ceil(splits, KINDS.len());
     let mut wrong = Vec::new();
@@ -199,7 +199,7 @@ fn copied_packets_are_in_exactly_one_part() {
             continue;
         }
         let begun = std::time::Instant::now();
-        let judged = judge(kind, splits, &mut chance);
+        let judged = judge(kind, splits, &mut rng);
         println!("{name}: {judged:?} parts, {:?}", begun.elapsed());
         wrong.extend(judged.err().map(|error| format!("{name}: {error}")));
     }
