@@ -5,9 +5,9 @@ mod common;
 mod inputs;
 
 use coded::Coded;
-use common::chance::{Chance, long, skipped};
+use common::app::{App, temp_location};
 use common::judge::parts::{self, Part};
-use common::outer::{Outer, place_for};
+use common::settings::{Rng, long, skipped};
 use gst::prelude::*;
 use inputs::{MILLI, Source};
 use std::path::Path;
@@ -77,7 +77,7 @@ const KINDS: [Kind; 16] = [
 
 /// Records these streams, in parts of about this duration unless it is 0.
 fn record(kind: &Kind, streams: &[Coded], location: &Path, max_size_time: u64) -> Vec<Part> {
-    let outer = Outer::new(kind.mime_type, location);
+    let outer = App::new(kind.mime_type, location);
     outer.recorder.set_property("max-size-time", max_size_time);
     outer.recorder.set_property("autostart", true);
     let sources: Vec<Source> = streams
@@ -105,8 +105,8 @@ fn record(kind: &Kind, streams: &[Coded], location: &Path, max_size_time: u64) -
     outer.wait_for("stop", 1);
     let warnings = outer.warnings();
     assert!(warnings.is_empty(), "{}: {warnings:?}", kind.mime_type);
-    let parts = parts::told(&outer);
-    parts::follow_each_other(&parts, outer.kept().total(), 45e6).unwrap();
+    let parts = parts::from_messages(&outer);
+    parts::check_contiguous(&parts, outer.kept().total(), 45e6).unwrap();
     parts
 }
 
@@ -133,18 +133,22 @@ fn samples(parts: &[Part]) -> Vec<Vec<u8>> {
 }
 
 /// Splits one recording, and compares it with one that is not split; returns the number of parts.
-fn judge(kind: &Kind, splits: usize, chance: &mut Chance) -> Result<usize, String> {
+fn judge(kind: &Kind, splits: usize, rng: &mut Rng) -> Result<usize, String> {
     // A part has two groups of pictures at most.
     let frames = u32::try_from(splits * 10 + 10).unwrap();
     let video = kind.video.map(|encoder| coded::video(encoder, frames));
     let audio = kind
         .audio
         .map(|encoder| coded::audio(encoder, frames.div_ceil(3)));
-    let streams: Vec<Coded> = video.into_iter().chain(audio).collect();
-    let (_directory, whole) = place_for(&format!("whole-%d.{}", kind.extension));
+    let mut streams: Vec<Coded> = video.into_iter().chain(audio).collect();
+    for stream in &mut streams {
+        // Headers, which are in the caps, too.
+        stream.buffers.retain(|buffer| buffer.pts().is_some());
+    }
+    let (_directory, whole) = temp_location(&format!("whole-%d.{}", kind.extension));
     let split = whole.with_file_name(format!("split-%d.{}", kind.extension));
     let whole = record(kind, &streams, &whole, 0);
-    let max_size_time = (100 + chance.below(200)) * MILLI;
+    let max_size_time = (100 + rng.below(200)) * MILLI;
     let split = record(kind, &streams, &split, max_size_time);
     if split.len() <= splits {
         return Err(format!("{} parts only", split.len()));
@@ -173,7 +177,7 @@ fn judge(kind: &Kind, splits: usize, chance: &mut Chance) -> Result<usize, Strin
 }
 
 fn is_installed(kind: &Kind) -> bool {
-    common::outer::init();
+    common::app::init();
     let lines = kind.video.into_iter().chain(kind.audio);
     let mut elements = lines.flat_map(|line| line.split(" ! "));
     elements.all(|element| {
@@ -184,7 +188,7 @@ fn is_installed(kind: &Kind) -> bool {
 
 #[test]
 fn copied_packets_are_in_exactly_one_part() {
-    let mut chance = Chance::of_now();
+    let mut rng = Rng::from_env();
     let splits = if long() { 1_000 } else { 48 };
     let splits = usize::div_ceil(splits, KINDS.len());
     let mut wrong = Vec::new();
@@ -195,7 +199,7 @@ fn copied_packets_are_in_exactly_one_part() {
             continue;
         }
         let begun = std::time::Instant::now();
-        let judged = judge(kind, splits, &mut chance);
+        let judged = judge(kind, splits, &mut rng);
         println!("{name}: {judged:?} parts, {:?}", begun.elapsed());
         wrong.extend(judged.err().map(|error| format!("{name}: {error}")));
     }

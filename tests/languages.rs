@@ -85,6 +85,24 @@ fn c() {
     assert_example(&[&program], "c.webm");
 }
 
+#[test]
+fn c_in_parts() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let program = folder.path().join("parts");
+    compile(&examples().join("c/parts.c"), &program);
+    let pattern = folder.path().join("part-%02d.webm").display().to_string();
+    let output = ended(&[&program], &[&pattern]);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{}\n{out}{err}", output.status);
+    assert_eq!(out.lines().count(), 3, "{out}{err}");
+    for (number, line) in out.lines().enumerate() {
+        let path = pattern.replace("%02d", &format!("{number:02}"));
+        assert!(line.starts_with(&format!("{path}: ")), "{out}");
+        assert_plays(&path);
+        assert_lasts(&path, 1.0, 0.5);
+    }
+}
+
 /// The enum values of the header are those that the plugin registers.
 #[test]
 fn the_header_has_the_plugins_enum_values() {

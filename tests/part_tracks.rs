@@ -253,8 +253,8 @@ fn raw_caps_change_before_and_after_a_split() {
 /// The next part's AAC encoder also gets audio from before the part, of which only the newest has the format of the part.
 #[test]
 fn raw_audio_changes_format_right_before_a_split() {
-    let (_directory, path) = place_for("formats-%d.m4a");
-    let outer = Outer::new("audio/mp4;codecs=mp4a.40.2", &path);
+    let (_directory, path) = temp_location("formats-%d.m4a");
+    let outer = App::new("audio/mp4;codecs=mp4a.40.2", &path);
     let line = "audiotestsrc num-buffers=100 samplesperbuffer=481 ! capsfilter name=format";
     let source = outer.source(line);
     let parent = source.parent_element().unwrap();
@@ -280,7 +280,7 @@ fn raw_audio_changes_format_right_before_a_split() {
     outer.set_state(gst::State::Playing);
     outer.wait_for("stop", 1);
     assert_eq!(outer.warnings(), Vec::<String>::new());
-    let parts = parts::told(&outer);
+    let parts = parts::from_messages(&outer);
     assert_eq!(parts.len(), 2, "{parts:?}");
-    parts::follow_each_other(&parts, outer.kept().total(), 30e6).unwrap();
+    parts::check_contiguous(&parts, outer.kept().total(), 30e6).unwrap();
 }
