@@ -47,20 +47,23 @@ fn the_recording_continues_in_a_new_part() {
     assert!(warnings[0].contains("a fresh vp8enc"), "{warnings:?}");
     assert!(warnings[1].contains("in a new part"), "{warnings:?}");
     assert_eq!(count.load(Ordering::SeqCst), 3);
-    let told = parts::from_messages(&outer);
-    let whole: Vec<_> = told.iter().map(|part| part.whole).collect();
+    let reported = parts::from_messages(&outer);
+    let whole: Vec<_> = reported.iter().map(|part| part.whole).collect();
     assert_eq!(whole, [false, true]);
-    for part in &told {
+    for part in &reported {
         file::decodes_without_errors(&part.path).unwrap();
     }
     // Audio is not affected.
     let kept = outer.kept();
-    let sound = parts::audio(&told, Some(48_000)).unwrap();
+    let sound = parts::audio(&reported, Some(48_000)).unwrap();
     let lasts = sound.len() as u64 * 1_000_000 / 48;
-    let due = kept.total();
-    assert!(lasts.abs_diff(due) < 2 * MILLI, "{lasts}, expected {due}");
-    let pictures = parts::video(&told[1..]).unwrap();
-    let late = pictures.frames.first().unwrap().recorded - told[1].timecode as f64;
+    let expected = kept.total();
+    assert!(
+        lasts.abs_diff(expected) < 2 * MILLI,
+        "{lasts}, expected {expected}"
+    );
+    let pictures = parts::video(&reported[1..]).unwrap();
+    let late = pictures.frames.first().unwrap().recorded - reported[1].timecode as f64;
     assert!(late < 40e6 && pictures.frames.len() > 10, "{late}");
 }
 
@@ -74,9 +77,9 @@ fn encoders_that_also_fail_in_the_new_part_end_the_recording() {
     let errors = heard.iter().filter(|heard| heard.name == "error");
     assert_eq!(errors.count(), 1, "{heard:?}");
     assert_eq!(count.load(Ordering::SeqCst), 4);
-    let told = parts::from_messages(&outer);
-    assert_eq!(told.len(), 2);
-    file::decodes_without_errors(&told[0].path).unwrap();
+    let reported = parts::from_messages(&outer);
+    assert_eq!(reported.len(), 2);
+    file::decodes_without_errors(&reported[0].path).unwrap();
 }
 
 #[test]
