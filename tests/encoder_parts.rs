@@ -66,29 +66,29 @@ fn check(format: (&str, &str), failing: (&'static str, &'static [u64]), silence:
         "{mime_type}: {warnings:?}"
     );
     assert_eq!(count.load(Ordering::SeqCst), 3);
-    let told = parts::from_messages(&outer);
+    let reported = parts::from_messages(&outer);
     let kept = outer.kept();
-    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!(reported.len(), 2, "{reported:?}");
     // What FLAC's encoder and the muxer have of audio behind the joint, up to two blocks, cannot be taken back.
     let blocks = if mime_type.contains("flac") {
         200 * MILLI
     } else {
         0
     };
-    parts::check_contiguous(&told, kept.total(), FRAME + 25e6 + blocks as f64)
+    parts::check_contiguous(&reported, kept.total(), FRAME + 25e6 + blocks as f64)
         .unwrap_or_else(|err| panic!("{mime_type}: {err}"));
-    for part in &told {
+    for part in &reported {
         file::decodes_without_errors(&part.path).unwrap();
     }
-    let pictures = sync::frame_times(&parts::video(&told).unwrap()).unwrap();
+    let pictures = sync::frame_times(&parts::video(&reported).unwrap()).unwrap();
     let sources = log.lock().unwrap().clone();
     sync::check_frames(&pictures, &kept, &sources, FRAME, 0)
-        .unwrap_or_else(|err| panic!("{mime_type}: {err}\n{told:?} {warnings:?}"));
+        .unwrap_or_else(|err| panic!("{mime_type}: {err}\n{reported:?} {warnings:?}"));
     let mut once: Vec<_> = pictures.iter().map(|(_, source)| *source as u64).collect();
     once.dedup();
     assert_eq!(once.len(), pictures.len(), "{mime_type}: shown twice");
-    let joint = told[1].timecode as f64;
-    let sound = parts::audio(&told, Some(48_000)).unwrap();
+    let joint = reported[1].timecode as f64;
+    let sound = parts::audio(&reported, Some(48_000)).unwrap();
     let lasts = sound.len() as u64 * 1_000_000 / 48;
     let off = lasts.abs_diff(kept.total());
     // FFmpeg decodes the whole of an AAC track's last packet.
@@ -101,7 +101,7 @@ fn check(format: (&str, &str), failing: (&'static str, &'static [u64]), silence:
         off < 2 * (MILLI + packet) + silence,
         "{mime_type}: {lasts} in all"
     );
-    for part in &told {
+    for part in &reported {
         let sound = parts::audio(std::slice::from_ref(part), Some(48_000)).unwrap();
         let lasts = sound.len() as u64 * 1_000_000 / 48;
         let off = lasts.abs_diff(part.duration);
@@ -159,9 +159,9 @@ fn encoders_that_encode_nothing_in_the_new_part_either_end_the_recording() {
     let errors = heard.iter().filter(|heard| heard.name == "error");
     assert_eq!(errors.count(), 1, "{heard:?}");
     assert_eq!(count.load(Ordering::SeqCst), 4);
-    let told = parts::from_messages(&outer);
-    assert_eq!(told.len(), 2);
-    file::decodes_without_errors(&told[0].path).unwrap();
+    let reported = parts::from_messages(&outer);
+    assert_eq!(reported.len(), 2);
+    file::decodes_without_errors(&reported[0].path).unwrap();
 }
 
 #[test]
