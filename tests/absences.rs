@@ -236,10 +236,10 @@ fn beside_a_microphone(dies_after: Option<u64>) {
     let kept = take.app.kept();
     take.wrap();
     let (runs, length) = runs(&take.heard(0));
-    let due = kept.total() * 48 / MILLI;
+    let expected = kept.total() * 48 / MILLI;
     assert!(
-        length.abs_diff(due) <= 1,
-        "{length} samples, expected {due}"
+        length.abs_diff(expected) <= 1,
+        "{length} samples, expected {expected}"
     );
     match dies_after {
         None => assert_eq!(runs, []),

@@ -107,14 +107,14 @@ fn alpha_is_kept_in_webm_and_matroska() {
         assert_eq!(shown(&path, codec), numbers, "{codec} {container} {format}");
         let (encoder, converted, _) = track(&app);
         assert_eq!(encoder, format!("{codec}enc"));
-        let due: &[&str] = match format {
+        let expected: &[&str] = match format {
             "A420" => &[],
             // Players do not support alpha with more than 8 bits.
             "A420_10LE" => &["depth 10 to 8"],
             "ARGB64_LE" => &["depth 16 to 8", "chroma 4:4:4 to 4:2:0"],
             _ => &["chroma 4:4:4 to 4:2:0"],
         };
-        assert_eq!(converted, due, "{format}");
+        assert_eq!(converted, expected, "{format}");
         assert_eq!(app.warnings(), Vec::<String>::new());
     }
 }
@@ -155,8 +155,8 @@ fn keyframes_are_keyframes_of_colour_and_alpha() {
             .status();
         assert!(copied.unwrap().success());
         let found = decode_with_ffmpeg(&keys, codec);
-        let due = [0, 9, 18, 27, 36].map(|number| (number, number));
-        assert_eq!(found, due, "{codec}");
+        let expected = [0, 9, 18, 27, 36].map(|number| (number, number));
+        assert_eq!(found, expected, "{codec}");
     }
 }
 

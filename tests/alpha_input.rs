@@ -59,8 +59,8 @@ fn copied_alpha_is_kept_in_webm_and_matroska() {
         let (_directory, path) = temp_location("copied");
         let app = recorder(codec, mime_type, "queue", &path);
         record(&app);
-        let due: Vec<u64> = (0..FRAMES).collect();
-        assert_eq!(shown(&path, codec), due, "{codec} {mime_type}");
+        let expected: Vec<u64> = (0..FRAMES).collect();
+        assert_eq!(shown(&path, codec), expected, "{codec} {mime_type}");
         assert_eq!(track(&app), (String::new(), vec![]), "{codec} {mime_type}");
     }
 }
@@ -87,8 +87,8 @@ fn decoded_alpha_is_kept_on_request() {
         app.recorder
             .set_property("video-bits-per-second", 2_000_000u32);
         record(&app);
-        let due: Vec<u64> = (0..FRAMES).collect();
-        assert_eq!(shown(&path, to), due, "{from} to {to}");
+        let expected: Vec<u64> = (0..FRAMES).collect();
+        assert_eq!(shown(&path, to), expected, "{from} to {to}");
         assert_eq!(track(&app), (format!("{to}enc"), vec![]));
 
         let (_directory, path) = temp_location("opaque");
@@ -112,8 +112,8 @@ fn pre_recorded_copied_alpha_is_kept() {
         app.act("start");
         app.wait_for("stop", 1);
         let numbers = shown(&path, codec);
-        let due: Vec<u64> = (FRAMES - numbers.len() as u64..FRAMES).collect();
-        assert_eq!(numbers, due, "{codec}");
+        let expected: Vec<u64> = (FRAMES - numbers.len() as u64..FRAMES).collect();
+        assert_eq!(numbers, expected, "{codec}");
         assert!(numbers.len() >= 30, "{codec}: {numbers:?}");
         assert_eq!(track(&app), (String::new(), vec![]));
     }

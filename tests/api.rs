@@ -27,14 +27,14 @@ impl Live {
     fn new(recorder: MediaRecorder) -> Self {
         let pipeline = gst::Pipeline::new();
         pipeline.add(&recorder).expect("added");
-        let sound = source("audiotestsrc");
-        let picture = source("videotestsrc");
-        pipeline.add_many([&sound, &picture]).expect("added");
+        let audio = source("audiotestsrc");
+        let frame = source("videotestsrc");
+        pipeline.add_many([&audio, &frame]).expect("added");
         let tracks = vec![
             recorder.add_audio_track().expect("an audio track"),
             recorder.add_video_track().expect("a video track"),
         ];
-        for (source, track) in [sound, picture].iter().zip(&tracks) {
+        for (source, track) in [audio, frame].iter().zip(&tracks) {
             let pad = source.static_pad("src").expect("a pad");
             pad.link(track).expect("linked");
         }
@@ -189,15 +189,18 @@ fn tokio_takes_the_events_of_a_paused_recording() {
         let rest = tokio::time::timeout(DEADLINE, until_stop(&mut events)).await;
         (rest.expect("it ends in time"), live.recorder.stats())
     });
-    let told = names(&all);
+    let reported = names(&all);
     for name in ["pause", "resume"] {
         assert_eq!(
-            told.iter().filter(|told| **told == name).count(),
+            reported
+                .iter()
+                .filter(|reported| **reported == name)
+                .count(),
             1,
-            "{told:?}"
+            "{reported:?}"
         );
     }
-    assert_eq!(told[told.len() - 3..], ["data", "part", "stop"]);
+    assert_eq!(reported[reported.len() - 3..], ["data", "part", "stop"]);
 
     let blobs = blobs(&all);
     assert!(blobs.len() >= 4, "{blobs:?}");
@@ -281,7 +284,7 @@ fn the_main_loop_receives_events_and_an_error() {
 fn callbacks_receive_the_recorder_and_typed_values() {
     init();
     let live = Live::new(MediaRecorder::new());
-    let (tell, told) = mpsc::channel();
+    let (tell, reported) = mpsc::channel();
     let setup = tell.clone();
     live.recorder.connect_encoder_setup(move |_, pad, encoder| {
         assert!(!pad.is_muted());
@@ -305,7 +308,7 @@ fn callbacks_receive_the_recorder_and_typed_values() {
     live.recorder.start().expect("it starts");
     let mut seen = Vec::new();
     while seen.last().is_none_or(|last| last != "stop") {
-        seen.push(told.recv_timeout(DEADLINE).expect("events in time"));
+        seen.push(reported.recv_timeout(DEADLINE).expect("events in time"));
     }
     assert!(
         seen.iter().any(|line| line == "audio_0 opusenc"),

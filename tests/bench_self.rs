@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 const SECOND: u64 = 1_000_000_000;
 const MILLI: u64 = 1_000_000;
 
-/// A pipeline from a `gst-launch` description; elements named `sound` and `pictures` are tagged.
+/// A pipeline from a `gst-launch` description; elements named `sound` and `frames` are tagged.
 struct Made {
     pipeline: gst::Pipeline,
     directory: tempfile::TempDir,
@@ -46,7 +46,7 @@ impl Made {
         tag::audio(&self.pad("sound"), sound, rate)
     }
 
-    fn pictures(&self) -> FrameLog {
+    fn frames(&self) -> FrameLog {
         tag::video(&self.pad("pictures"))
     }
 
@@ -240,7 +240,7 @@ fn webm(extra_sound: &str, muxer: &str) -> Made {
 fn webm_is_identified_at_the_right_time() {
     let made = webm("", "");
     made.sound(AudioSignal::Noise, 48000);
-    let log = made.pictures();
+    let log = made.frames();
     let file = made.run();
     let kept = Kept {
         intervals: vec![(0, 5 * SECOND)],
@@ -257,11 +257,11 @@ fn webm_is_identified_at_the_right_time() {
     let likeness = places.iter().map(|p| p.correlation).fold(1.0, f32::min);
     println!("audio: worst {worst} ns, lowest correlation {likeness}");
 
-    let pictures = sync::frame_times(&decode::video(&file, 0).unwrap()).unwrap();
-    assert_eq!(pictures.len(), 150);
-    assert_eq!(pictures[0], (0.0, 0.0));
-    sync::check_frames(&pictures, &kept, &log.lock().unwrap(), 1e6, 0).unwrap();
-    let offset = sync::av_offset_max(&pictures, &places).unwrap();
+    let frames = sync::frame_times(&decode::video(&file, 0).unwrap()).unwrap();
+    assert_eq!(frames.len(), 150);
+    assert_eq!(frames[0], (0.0, 0.0));
+    sync::check_frames(&frames, &kept, &log.lock().unwrap(), 1e6, 0).unwrap();
+    let offset = sync::av_offset_max(&frames, &places).unwrap();
     println!("{offset:?}");
     assert!(offset.furthest.abs() < 1.5e6, "{offset:?}");
     assert!(offset.compared >= 148, "{offset:?}");
@@ -276,27 +276,27 @@ fn webm_is_identified_at_the_right_time() {
         intervals: vec![(0, 2 * SECOND), (2 * SECOND + 5 * MILLI, 5 * SECOND)],
     };
     assert!(position::check(&places, &cut, 1e6).is_err());
-    assert!(sync::check_frames(&pictures, &cut, &log.lock().unwrap(), 1e6, 0).is_err());
+    assert!(sync::check_frames(&frames, &cut, &log.lock().unwrap(), 1e6, 0).is_err());
     let mut more = log.lock().unwrap().clone();
     more.insert(50, more[50] - 10 * MILLI);
-    assert!(sync::check_frames(&pictures, &kept, &more, 1e6, 0).is_err());
+    assert!(sync::check_frames(&frames, &kept, &more, 1e6, 0).is_err());
     more.drain(50..52);
-    assert!(sync::check_frames(&pictures, &kept, &more, 1e6, 0).is_err());
+    assert!(sync::check_frames(&frames, &kept, &more, 1e6, 0).is_err());
 }
 
 #[test]
 fn a_shifted_track_is_detected() {
     let made = webm("identity name=late !", "");
     made.sound(AudioSignal::Noise, 48000);
-    made.pictures();
+    made.frames();
     made.pad("late").set_offset(40 * MILLI as i64);
     let file = made.run();
     let sound = decode::audio(&file, 0, Some(48000)).unwrap();
     let places = position::find(&sound, 6e9).unwrap();
-    let mut pictures = sync::frame_times(&decode::video(&file, 0).unwrap()).unwrap();
+    let mut frames = sync::frame_times(&decode::video(&file, 0).unwrap()).unwrap();
     // If an Opus track starts late, its first block's timestamp is off by the encoder delay.
-    pictures.retain(|(recorded, _)| *recorded > 100e6);
-    let offset = sync::av_offset_max(&pictures, &places).unwrap();
+    frames.retain(|(recorded, _)| *recorded > 100e6);
+    let offset = sync::av_offset_max(&frames, &places).unwrap();
     assert!((offset.furthest + 40e6).abs() < 1.5e6, "{offset:?}");
     let kept = Kept {
         intervals: vec![(0, 5 * SECOND)],
@@ -334,10 +334,10 @@ fn frames_are_readable_at_small_sizes_and_low_rates() {
              identity name=pictures ! vp8enc deadline=1 cpu-used=8 target-bitrate={rate} ! \
              webmmux ! filesink location=OUT"
         ));
-        made.pictures();
-        let pictures = decode::video(&made.run(), 0).unwrap();
-        assert_eq!((pictures.width, pictures.height), (width, height));
-        let read = sync::frame_times(&pictures).unwrap();
+        made.frames();
+        let frames = decode::video(&made.run(), 0).unwrap();
+        assert_eq!((frames.width, frames.height), (width, height));
+        let read = sync::frame_times(&frames).unwrap();
         assert!(
             read.iter()
                 .all(|(recorded, source)| (recorded - source).abs() <= 1e6)
@@ -451,38 +451,38 @@ fn cut_by_hand(path: &Path, kept: &Kept, sources: &[u64], slip: u64) {
         .fps(gst::Fraction::new(30, 1))
         .build()
         .unwrap();
-    let pictures = feed::Feed::new(
+    let frames = feed::Feed::new(
         &sink("pictures"),
         &video.to_caps().unwrap(),
         feed::Upstream::NotLive,
     );
     pipeline.set_state(gst::State::Playing).unwrap();
     let grid = |time: u64| time * 48 / MILLI;
-    let mut heard = 0;
+    let mut events = 0;
     for (number, (from, to)) in kept.intervals.iter().enumerate() {
-        let begins = kept.interval_start(number);
-        let count = grid(begins + to - from) - heard;
+        let starts = kept.interval_start(number);
+        let count = grid(starts + to - from) - events;
         let first = grid(*from + slip * number as u64);
         let mut buffer = noise::buffer(&info, first, count);
         buffer
             .make_mut()
-            .set_pts(gst::ClockTime::from_nseconds(heard * MILLI / 48));
+            .set_pts(gst::ClockTime::from_nseconds(events * MILLI / 48));
         sound.push(buffer).unwrap();
-        heard += count;
+        events += count;
     }
     // Two frames within one millisecond would have the same timestamp in WebM, about which ffmpeg warns.
-    let worth = |due: &sync::ExpectedFrame| due.to - due.from >= 1e6;
-    for due in sync::expected_frames(kept, sources)
+    let worth = |expected: &sync::ExpectedFrame| expected.to - expected.from >= 1e6;
+    for expected in sync::expected_frames(kept, sources)
         .into_iter()
         .filter(worth)
     {
-        let mut buffer = frame::buffer(&video, due.source, SECOND / 30);
+        let mut buffer = frame::buffer(&video, expected.source, SECOND / 30);
         buffer
             .make_mut()
-            .set_pts(gst::ClockTime::from_nseconds(due.from as u64));
-        pictures.push(buffer).unwrap();
+            .set_pts(gst::ClockTime::from_nseconds(expected.from as u64));
+        frames.push(buffer).unwrap();
     }
-    assert!(sound.end() && pictures.end());
+    assert!(sound.end() && frames.end());
     let types = [gst::MessageType::Eos, gst::MessageType::Error];
     let bus = pipeline.bus().unwrap();
     let end = bus.timed_pop_filtered(gst::ClockTime::from_seconds(60), &types);

@@ -247,9 +247,9 @@ fn blob_messages_carry_the_signals_sample_only_on_request() {
         let messages = rig.messages.wait("the message of stop", |m| {
             m.last().is_some_and(|e| e.kind == Kind::Stop)
         });
-        let told = blobs(&messages);
-        assert_eq!(told.len(), blobs(&events).len());
-        for (message, signal) in told.into_iter().zip(blobs(&events)) {
+        let reported = blobs(&messages);
+        assert_eq!(reported.len(), blobs(&events).len());
+        for (message, signal) in reported.into_iter().zip(blobs(&events)) {
             let buffer = signal.buffer();
             assert_eq!(message.time("size"), signal.bytes.len() as u64);
             assert_eq!(message.time("offset"), buffer.offset());

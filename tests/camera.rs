@@ -140,11 +140,11 @@ fn records_with_a_pause_plays_and_saves() {
         seconds(text, '●').is_some_and(|s| s >= 1.0)
     });
     // The preview moves during recording.
-    let pictures = ["one.png", "two.png"].map(|name| home.path().join(name));
-    screen.grab(&pictures[0]);
+    let frames = ["one.png", "two.png"].map(|name| home.path().join(name));
+    screen.grab(&frames[0]);
     std::thread::sleep(Duration::from_millis(200));
-    screen.grab(&pictures[1]);
-    assert_moves(&pictures);
+    screen.grab(&frames[1]);
+    assert_moves(&frames);
 
     camera.press("Pause");
     let paused_from = Instant::now();
@@ -175,8 +175,11 @@ fn records_with_a_pause_plays_and_saves() {
     assert_eq!(media.codecs("video"), ["vp8"]);
     assert_eq!(media.codecs("audio"), ["opus"]);
     let duration = media.duration.expect("a duration");
-    let said = seconds(&text.replace(".webm:", "→"), '→').expect("its length");
-    assert!((duration - said).abs() <= 0.06, "{duration} s, but {text}");
+    let output = seconds(&text.replace(".webm:", "→"), '→').expect("its length");
+    assert!(
+        (duration - output).abs() <= 0.06,
+        "{duration} s, but {text}"
+    );
     assert!(
         (length + 1.0..most).contains(&duration),
         "{duration} s, but at most {most} s without the pause after {length} s"
@@ -210,15 +213,15 @@ fn records_with_a_pause_plays_and_saves() {
 
 /// Screenshots differ where the preview is.
 #[track_caller]
-fn assert_moves(pictures: &[PathBuf; 2]) {
-    let (_, said) = run(Command::new("ffmpeg")
+fn assert_moves(frames: &[PathBuf; 2]) {
+    let (_, output) = run(Command::new("ffmpeg")
         .args(["-nostdin", "-v", "info"])
         .arg("-i")
-        .arg(&pictures[0])
+        .arg(&frames[0])
         .arg("-i")
-        .arg(&pictures[1])
+        .arg(&frames[1])
         .args(["-lavfi", "psnr", "-f", "null", "-"]));
-    let (_, average) = said.split_once("average:").expect("ffmpeg compares them");
+    let (_, average) = output.split_once("average:").expect("ffmpeg compares them");
     // "inf" if they are identical.
     let average: f64 = average
         .split_whitespace()

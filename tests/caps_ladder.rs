@@ -152,18 +152,20 @@ fn play(take: &Take, template: &str, parts: &[Coded]) {
 
 /// That each of `count` frames is visible at its time.
 fn assert_pictures(found: &decode::DecodedVideo, count: usize, what: &str) {
-    let said: Vec<_> = found
+    let output: Vec<_> = found
         .frames
         .iter()
         .map(|p| (p.recorded, p.source))
         .collect();
-    assert_eq!(found.frames.len(), count, "{what}: {said:?}");
+    assert_eq!(found.frames.len(), count, "{what}: {output:?}");
     for (number, picture) in (0u64..).zip(&found.frames) {
-        let due = number * PICTURE;
-        let source = picture.source.map(|source| source.abs_diff(due) <= 2_000);
-        assert_eq!(source, Some(true), "{what}, {number}: {said:?}");
-        let early = picture.recorded - due as f64;
-        assert!(early.abs() < 1.2e6, "{what}, {number}: {said:?}");
+        let expected = number * PICTURE;
+        let source = picture
+            .source
+            .map(|source| source.abs_diff(expected) <= 2_000);
+        assert_eq!(source, Some(true), "{what}, {number}: {output:?}");
+        let early = picture.recorded - expected as f64;
+        assert!(early.abs() < 1.2e6, "{what}, {number}: {output:?}");
     }
 }
 
@@ -181,8 +183,8 @@ fn pictures(parts: &[Coded], files: &[&str]) {
         let found = gstreamer::video(&take.path, 320, 240).unwrap();
         assert_pictures(&found, count, &format!("{file} in GStreamer"));
         let length = file::duration(&take.path).unwrap();
-        let due = (count as u64 * PICTURE) as f64;
-        assert!((length - due).abs() < 0.05e9, "{file}: {length} s");
+        let expected = (count as u64 * PICTURE) as f64;
+        assert!((length - expected).abs() < 0.05e9, "{file}: {length} s");
     }
 }
 
@@ -272,9 +274,9 @@ fn another_aspect_ratio_is_fitted_into_the_first() {
         let above = inputs::luma(&take.path, "crop=320:50:0:0", (320, 50));
         assert_eq!(within.len(), 2 * PART, "{file}");
         for number in PART..2 * PART {
-            let due = number as u64 * PICTURE;
+            let expected = number as u64 * PICTURE;
             let read = frame::read(&within[number], 320, 120);
-            let near = read.is_some_and(|read| read.abs_diff(due) <= 2_000);
+            let near = read.is_some_and(|read| read.abs_diff(expected) <= 2_000);
             assert!(near, "{file}, {number}: {read:?}");
             assert!(above[number].iter().all(|p| *p < 40), "border of {number}");
         }
@@ -375,8 +377,8 @@ const TENTHS: u32 = 10;
 fn sound_part(line: &str, number: u32) -> Coded {
     let coded = coded::audio(line, (number + 1) * TENTHS);
     let from = ORIGIN + u64::from(number) * SECOND;
-    let begins = |buffer: &gst::Buffer| buffer.pts().is_some_and(|pts| pts.nseconds() >= from);
-    let buffers = coded.buffers.into_iter().filter(begins).collect();
+    let starts = |buffer: &gst::Buffer| buffer.pts().is_some_and(|pts| pts.nseconds() >= from);
+    let buffers = coded.buffers.into_iter().filter(starts).collect();
     Coded { buffers, ..coded }
 }
 
@@ -396,15 +398,15 @@ fn lateness(line: &str) -> f64 {
 }
 
 /// That the noise is audible to the end, each part as late as its packets to within `tolerance` nanoseconds.
-fn assert_in_step(sound: &DecodedAudio, due: &[f64], tolerance: f64) -> Verdict<()> {
+fn assert_in_step(sound: &DecodedAudio, expected: &[f64], tolerance: f64) -> Verdict<()> {
     const SEAM: f64 = 120e6;
-    let parts = due.len() as u32;
+    let parts = expected.len() as u32;
     let length = sound.len() as f64 / 48_000.0;
     if (length - f64::from(parts)).abs() > 0.15 {
         return Err(format!("{length} s of audio"));
     }
     let places = position::find(sound, f64::from(parts + 1) * 1e9)?;
-    for (part, due) in (0..).zip(due) {
+    for (part, expected) in (0..).zip(expected) {
         let (from, to) = (
             f64::from(part) * 1e9 + SEAM,
             f64::from(part + 1) * 1e9 - SEAM,
@@ -423,16 +425,16 @@ fn assert_in_step(sound: &DecodedAudio, due: &[f64], tolerance: f64) -> Verdict<
             late[late.len() - 1 - late.len() / 10],
         );
         println!("part {part}: {} … {} ms late", least / 1e6, most / 1e6);
-        if (least - due).abs() > tolerance || (most - due).abs() > tolerance {
+        if (least - expected).abs() > tolerance || (most - expected).abs() > tolerance {
             return Err(format!(
-                "part {part} is {least} to {most} late, expected {due}"
+                "part {part} is {least} to {most} late, expected {expected}"
             ));
         }
     }
     Ok(())
 }
 
-fn listen(path: &Path, what: &str, due: &[f64], tolerance: f64) {
+fn listen(path: &Path, what: &str, expected: &[f64], tolerance: f64) {
     // A FLAC file is decoded by sample count: its frame numbers count blocks of the same length as the first, and
     // the last one of a stream that continues as another is shorter.
     let counted = |mut sound: DecodedAudio| {
@@ -442,18 +444,19 @@ fn listen(path: &Path, what: &str, due: &[f64], tolerance: f64) {
         sound
     };
     let heard = counted(decode::audio(path, 0, Some(48_000)).unwrap());
-    assert_in_step(&heard, due, tolerance).unwrap_or_else(|err| panic!("{what} in FFmpeg: {err}"));
+    assert_in_step(&heard, expected, tolerance)
+        .unwrap_or_else(|err| panic!("{what} in FFmpeg: {err}"));
     let heard = counted(gstreamer::audio(path).unwrap());
-    assert_in_step(&heard, due, tolerance)
+    assert_in_step(&heard, expected, tolerance)
         .unwrap_or_else(|err| panic!("{what} in GStreamer: {err}"));
 }
 
-fn sounds(lines: [&str; 3], files: &[&str], tolerance: f64) {
+fn audio_samples(lines: [&str; 3], files: &[&str], tolerance: f64) {
     let parts: Vec<_> = (0..)
         .zip(lines)
         .map(|(n, line)| sound_part(line, n))
         .collect();
-    let due = lines.map(lateness);
+    let expected = lines.map(lateness);
     // Each part ends where the next begins.
     let mut cut = Vec::new();
     for (number, part) in (1u64..).zip(parts) {
@@ -473,12 +476,12 @@ fn sounds(lines: [&str; 3], files: &[&str], tolerance: f64) {
         play(&take, "audio_%u", &cut);
         let warnings = take.wrap();
         assert_eq!(warnings, Vec::<String>::new(), "{file}");
-        if let Err(said) = file::decodes_without_errors(&take.path) {
+        if let Err(output) = file::decodes_without_errors(&take.path) {
             // Timestamps in milliseconds may overlap by half a millisecond, which only concerns the null muxer.
-            let own = said
+            let own = output
                 .lines()
                 .filter(|line| !line.contains("non monotonically"));
-            assert_eq!(own.count(), 0, "{file}: {said}");
+            assert_eq!(own.count(), 0, "{file}: {output}");
         }
         // They have no timestamps, or only per page: where packets are not contiguous, everything after is early.
         let tolerance = match file.rsplit('.').next() {
@@ -488,7 +491,7 @@ fn sounds(lines: [&str; 3], files: &[&str], tolerance: f64) {
             Some("ogg") => 2.0 * 20e6,
             _ => tolerance,
         };
-        listen(&take.path, file, &due, tolerance);
+        listen(&take.path, file, &expected, tolerance);
     }
 }
 
@@ -496,7 +499,7 @@ macro_rules! sound_changes {
     ($($name:ident: $first:expr, $other:expr, $files:expr;)*) => {$(
         #[test]
         fn $name() {
-            sounds([$first, $other, $first], $files, 3e6);
+            audio_samples([$first, $other, $first], $files, 3e6);
         }
     )*};
 }
@@ -580,16 +583,16 @@ fn other_codebooks_end_a_track_but_not_the_recording() {
         assert_pictures(&found, SHOWN, file);
         let heard = decode::audio(&take.path, 0, None).unwrap();
         let length = heard.len() as f64 / 48_000.0;
-        let due = sound[0]
+        let expected = sound[0]
             .buffers
             .iter()
             .filter_map(|buffer| Some(buffer.pts()? + buffer.duration()?));
-        let due = due
+        let expected = expected
             .max()
             .map_or(0.0, |end| (end.nseconds() - ORIGIN) as f64 / 1e9);
         assert!(
-            (length - due).abs() < 0.05,
-            "{file}: {length} s, expected {due} s"
+            (length - expected).abs() < 0.05,
+            "{file}: {length} s, expected {expected} s"
         );
     }
 }

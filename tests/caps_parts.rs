@@ -61,34 +61,37 @@ fn take(name: &str) -> (tempfile::TempDir, App) {
 }
 
 /// Payloads, in order, of a file and of a source stream.
-fn assert_payloads(path: &Path, stream: &str, due: &[gst::Buffer]) {
+fn assert_payloads(path: &Path, stream: &str, expected: &[gst::Buffer]) {
     let found: Vec<_> = coded::packets(path, stream)
         .into_iter()
         .map(|p| p.md5)
         .collect();
-    let due: Vec<_> = due
+    let expected: Vec<_> = expected
         .iter()
         .map(|buffer| coded::md5(&buffer.map_readable().unwrap()))
         .collect();
-    assert_eq!(found, due, "{path:?}");
+    assert_eq!(found, expected, "{path:?}");
 }
 
 /// That each of `count` frames is in one part, and at its time.
 fn assert_pictures(files: &[parts::Part], count: usize) {
     let found = parts::video(files).unwrap();
-    let said: Vec<_> = found
+    let output: Vec<_> = found
         .frames
         .iter()
         .map(|p| (p.recorded, p.source))
         .collect();
-    assert_eq!(said.len(), count, "{said:?}");
-    for (number, (recorded, source)) in (0u64..).zip(&said) {
-        let due = number * PICTURE;
+    assert_eq!(output.len(), count, "{output:?}");
+    for (number, (recorded, source)) in (0u64..).zip(&output) {
+        let expected = number * PICTURE;
         assert!(
-            source.is_some_and(|at| at.abs_diff(due) <= 2_000),
-            "{number}: {said:?}"
+            source.is_some_and(|at| at.abs_diff(expected) <= 2_000),
+            "{number}: {output:?}"
         );
-        assert!((recorded - due as f64).abs() < 1.2e6, "{number}: {said:?}");
+        assert!(
+            (recorded - expected as f64).abs() < 1.2e6,
+            "{number}: {output:?}"
+        );
     }
 }
 
@@ -195,17 +198,17 @@ fn with_another_track_no_frame_is_lost_at_the_change() {
     assert_eq!(codecs.collect::<Vec<_>>(), ["h264", "hevc"]);
     parts::check_contiguous(&files, outer.kept().total(), 70e6).unwrap();
     assert_pictures(&files, 3 * PART);
-    let heard: Vec<_> = files
+    let events: Vec<_> = files
         .iter()
         .flat_map(|part| coded::packets(&part.path, "a:0"))
         .map(|packet| packet.md5)
         .collect();
-    let due: Vec<_> = sound
+    let expected: Vec<_> = sound
         .buffers
         .iter()
         .map(|buffer| coded::md5(&buffer.map_readable().unwrap()))
         .collect();
-    assert_eq!(heard, due);
+    assert_eq!(events, expected);
     let kept = decode::audio(&files[1].path, 0, None).unwrap();
     assert!(kept.len() > 4_800);
 }

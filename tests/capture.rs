@@ -129,9 +129,9 @@ fn the_played_signal_is_captured_unchanged() {
             .unwrap();
         let clock = tag::watch(&pad, 48000);
         pipeline.set_state(gst::State::Playing).unwrap();
-        let heard = holds_within(DEADLINE, || clock.contiguous() > 48000);
+        let events = holds_within(DEADLINE, || clock.contiguous() > 48000);
         pipeline.set_state(gst::State::Null).unwrap();
-        assert!(heard, "a second of it arrives");
+        assert!(events, "a second of it arrives");
         println!("stumbles: {}", clock.discontinuities());
         clock.discontinuities() == 0
     });
@@ -180,7 +180,7 @@ fn captured_wav_is_complete_and_cut_to_the_sample() {
         let path = directory.path().join("capture.wav");
         let (kept, clock) = record("audio/wav", &path, AudioSignal::Counted);
         if clock.discontinuities() > 0 && attempt < TRIES {
-            println!("the capture itself was not continuous, once more");
+            println!("the capture itself was not continuous, trying again");
             continue;
         }
         let sound = decode::audio(&path, 0, None).unwrap();

@@ -125,7 +125,7 @@ fn tones_of(mask: u64) -> Vec<usize> {
 }
 
 /// The tone decoded from each channel, when each input channel had its own.
-fn heard(mime: &str, mask: u64, given: &[usize], stored: usize) -> Vec<usize> {
+fn events(mime: &str, mask: u64, given: &[usize], stored: usize) -> Vec<usize> {
     let decoded = recorded_as(mime, (given.len(), stored), mask, |channel, at| {
         let turn = std::f64::consts::TAU * (given[channel] * 100 * at as usize) as f64;
         (turn / RATE as f64).sin() / 8.0
@@ -143,7 +143,7 @@ fn every_channel_of_a_lossy_codec_is_in_its_position() {
         for mask in [0x7, 0x33, 0x37, 0x3f, 0xd0f, 0xc3f] {
             let given = tones_of(mask);
             assert_eq!(
-                heard(mime, mask, &given, given.len()),
+                events(mime, mask, &given, given.len()),
                 given,
                 "{mask:x} in {mime}"
             );
@@ -154,7 +154,7 @@ fn every_channel_of_a_lossy_codec_is_in_its_position() {
     for mask in [0x7, 0x37, 0x3f] {
         let given = tones_of(mask);
         assert_eq!(
-            heard(mime, mask, &given, given.len()),
+            events(mime, mask, &given, given.len()),
             given,
             "{mask:x} in {mime}"
         );
@@ -173,7 +173,7 @@ fn unpositioned_channels_are_kept() {
         for (channels, mask) in [(2, 0x3), (5, 0x37), (6, 0x3f)] {
             let given = tones_of(mask);
             assert_eq!(
-                heard(mime, 0, &given, channels),
+                events(mime, 0, &given, channels),
                 given,
                 "{channels} in {mime}"
             );

@@ -260,7 +260,7 @@ fn a_kind_without_a_codec_in_the_list_gets_the_containers_default() {
 }
 
 /// Starts with no type requested and returns the event with the actual type.
-fn begun(audio: usize, video: usize) -> (Rig, Event) {
+fn started(audio: usize, video: usize) -> (Rig, Event) {
     let (rig, _tracks) = Rig::live(audio, video);
     rig.recorder.start().expect("start");
     let event = rig.wait_event(Kind::Start, 1);
@@ -270,7 +270,7 @@ fn begun(audio: usize, video: usize) -> (Rig, Event) {
 #[test]
 fn wpt29a_type_is_known_from_on_start_until_inactive() {
     for (audio, video) in [(1, 0), (0, 1), (1, 1)] {
-        let (rig, start) = begun(audio, video);
+        let (rig, start) = started(audio, video);
         assert!(!start.mime_type.is_empty());
         assert_eq!(rig.recorder.mime_type(), start.mime_type);
         let message = rig.messages.wait("the message of start", |m| !m.is_empty());
@@ -301,7 +301,7 @@ fn wpt29a_type_reads_as_requested_until_on_start() {
 #[test]
 fn wpt29b_on_start_is_emitted_once() {
     for (audio, video) in [(1, 0), (0, 1), (1, 1)] {
-        let (rig, _) = begun(audio, video);
+        let (rig, _) = started(audio, video);
         rig.signals.nothing_within(Duration::from_secs(1));
     }
 }
@@ -326,17 +326,17 @@ fn codecs_of(mime: &str, kind: &str) -> usize {
 
 #[test]
 fn wpt29c_type_of_an_audio_recording() {
-    assert_eq!(codecs_of(&begun(1, 0).1.mime_type, "audio"), 1);
+    assert_eq!(codecs_of(&started(1, 0).1.mime_type, "audio"), 1);
 }
 
 #[test]
 fn wpt29c_type_of_a_video_recording() {
-    assert_eq!(codecs_of(&begun(0, 1).1.mime_type, "video"), 1);
+    assert_eq!(codecs_of(&started(0, 1).1.mime_type, "video"), 1);
 }
 
 #[test]
 fn wpt29c_type_of_an_audio_and_video_recording() {
-    assert_eq!(codecs_of(&begun(1, 1).1.mime_type, "video"), 2);
+    assert_eq!(codecs_of(&started(1, 1).1.mime_type, "video"), 2);
 }
 
 #[test]

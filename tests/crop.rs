@@ -50,13 +50,13 @@ fn only_the_cropped_area_is_recorded() {
         app.wait_for("stop", 1);
         app.set_state(gst::State::Null);
         assert_eq!(app.warnings(), Vec::<String>::new());
-        let pictures = luma(&path, "null", (64, 64));
-        assert!(pictures.len() >= 19, "{}", pictures.len());
+        let frames = luma(&path, "null", (64, 64));
+        assert!(frames.len() >= 19, "{}", frames.len());
         let mean = |picture: &Vec<u8>| {
             let sum: u64 = picture.iter().map(|pixel| u64::from(*pixel)).sum();
             sum / picture.len() as u64
         };
-        let (first, last) = (mean(&pictures[0]), mean(&pictures[pictures.len() - 1]));
+        let (first, last) = (mean(&frames[0]), mean(&frames[frames.len() - 1]));
         assert!(first > 220 && last < 30, "{first}, {last}");
     }
 }

@@ -42,8 +42,8 @@ fn assert_begins_at_keys(kept: &Kept, video: &Playing) {
 
 /// That each frame is visible at the time that it shows.
 fn assert_pictures_in_place(path: &Path, kept: &Kept) {
-    let pictures = sync::frame_times(&decode::video(path, 0).unwrap()).unwrap();
-    for (recorded, source) in &pictures {
+    let frames = sync::frame_times(&decode::video(path, 0).unwrap()).unwrap();
+    for (recorded, source) in &frames {
         let due = kept.source_at(*recorded + 0.6e6) - coded::ORIGIN as f64 - 0.6e6;
         assert!(
             (source - due).abs() < 1.2e6,

@@ -81,11 +81,11 @@ fn flows(pad: &gst::Pad) -> Arc<Mutex<u64>> {
 /// The running time up to which the recorder has taken media of `pad`: each buffer once the next one has arrived.
 fn taken(pad: &gst::Pad) -> Arc<AtomicU64> {
     let taken = Arc::<AtomicU64>::default();
-    let (told, before) = (taken.clone(), AtomicU64::new(0));
+    let (reported, before) = (taken.clone(), AtomicU64::new(0));
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
         let buffer = info.buffer().expect("a buffer");
         let end = buffer.pts().expect("a stamp") + buffer.duration().expect("a duration");
-        told.store(
+        reported.store(
             before.swap(end.nseconds(), Ordering::SeqCst),
             Ordering::SeqCst,
         );
@@ -108,11 +108,11 @@ fn stays_together(name: &str, video: &str, audio: &str) {
     let camera = camera(&app, "camera", video);
     let microphone = microphone(&app, "microphone", audio);
     let asked = requests(&camera, true);
-    let pictures = flows(&camera);
-    let sounds = flows(&microphone);
+    let frames = flows(&camera);
+    let audio_samples = flows(&microphone);
     app.set_state(gst::State::Playing);
-    assert!(holds_within(DEADLINE, || *pictures.lock().unwrap() > 5
-        && *sounds.lock().unwrap() > 5));
+    assert!(holds_within(DEADLINE, || *frames.lock().unwrap() > 5
+        && *audio_samples.lock().unwrap() > 5));
     let mut called = vec![app.act("start")];
     for number in 0..3 {
         app.wait_running_time(app.running_time() + 700 * MILLI + number * 37 * MILLI);
@@ -146,20 +146,20 @@ fn stays_together(name: &str, video: &str, audio: &str) {
     file::decodes_without_errors(&path).unwrap();
     let shown = sync::frame_times(&decode::video(&path, 0).unwrap()).unwrap();
     for (recorded, source) in &shown {
-        let due = kept.source_at(*recorded + 0.6e6) - 0.6e6;
+        let expected = kept.source_at(*recorded + 0.6e6) - 0.6e6;
         assert!(
-            (source - due).abs() < 1.3e6,
-            "{source} visible at {recorded}, expected {due}: {kept:?}"
+            (source - expected).abs() < 1.3e6,
+            "{source} visible at {recorded}, expected {expected}: {kept:?}"
         );
     }
-    let due: usize = kept
+    let expected: usize = kept
         .intervals
         .iter()
         .map(|(from, to)| ((to - from) / FRAME) as usize)
         .sum();
     assert!(
-        shown.len() + 8 >= due,
-        "{} frames of about {due}",
+        shown.len() + 8 >= expected,
+        "{} frames of about {expected}",
         shown.len()
     );
     let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
@@ -218,9 +218,9 @@ fn a_source_that_ignores_the_request_is_recorded_from_its_next_keyframe() {
     let camera = camera(&app, "camera", encoder);
     microphone(&app, "microphone", "identity");
     let asked = requests(&camera, false);
-    let pictures = flows(&camera);
+    let frames = flows(&camera);
     app.set_state(gst::State::Playing);
-    assert!(holds_within(DEADLINE, || *pictures.lock().unwrap() > 10));
+    assert!(holds_within(DEADLINE, || *frames.lock().unwrap() > 10));
     let (called, _) = app.act("start");
     app.wait_for("start", 1);
     app.wait_running_time(app.running_time() + SECOND);
@@ -260,14 +260,14 @@ fn request_data_contains_all_media_that_has_arrived() {
         app.wait_running_time(app.running_time() + 90 * MILLI + round * 17 % 100 * MILLI);
         // Occasionally right after another action, while the recording's thread is busy with that.
         let paused = (round % 4 > 0).then(|| app.act("pause").0);
-        let due = taken.load(Ordering::SeqCst).min(paused.unwrap_or(u64::MAX));
+        let expected = taken.load(Ordering::SeqCst).min(paused.unwrap_or(u64::MAX));
         app.act("request-data");
         app.wait_for("data-available", round as usize + 1);
         let blobs = reached(&app);
         let last = *blobs.last().unwrap();
         assert!(
-            last + 20 * MILLI >= due,
-            "round {round}: {last}, expected {due}"
+            last + 20 * MILLI >= expected,
+            "round {round}: {last}, expected {expected}"
         );
         if paused.is_some() {
             app.act("resume");
@@ -290,10 +290,10 @@ fn request_data_is_complete_even_as_a_timeslice_ends() {
     app.set_state(gst::State::Playing);
     app.act("start");
     app.wait_for("start", 1);
-    let begun = app.events()[0].running_time;
+    let started = app.events()[0].running_time;
     let mut dues = Vec::new();
     for slice in 1..4 {
-        let asked = begun + slice * SLICE + 40 * MILLI;
+        let asked = started + slice * SLICE + 40 * MILLI;
         assert!(holds_within(DEADLINE, || taken.load(Ordering::SeqCst) > asked));
         dues.push(taken.load(Ordering::SeqCst));
         app.act("request-data");
@@ -304,12 +304,12 @@ fn request_data_is_complete_even_as_a_timeslice_ends() {
     app.set_state(gst::State::Null);
     // The next timeslice would contain it too, but not immediately.
     let blobs = reached(&app);
-    for due in dues {
-        let reached = blobs.iter().find(|end| **end + 20 * MILLI >= due);
-        let late = reached.map(|end| end.saturating_sub(due));
+    for expected in dues {
+        let reached = blobs.iter().find(|end| **end + 20 * MILLI >= expected);
+        let late = reached.map(|end| end.saturating_sub(expected));
         assert!(
             late.is_some_and(|late| late < SECOND),
-            "{late:?}: {blobs:?}, expected {due}"
+            "{late:?}: {blobs:?}, expected {expected}"
         );
     }
     file::decodes_without_errors(&path).unwrap();
@@ -357,7 +357,7 @@ fn a_camera_that_stops_in_a_pause_does_not_stop_the_microphone() {
 /// The running time of the last buffer at `pad`, in upstream's timestamps.
 fn newest(pad: &gst::Pad) -> Arc<AtomicU64> {
     let newest = Arc::<AtomicU64>::default();
-    let told = newest.clone();
+    let reported = newest.clone();
     pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
         let segment = pad
             .sticky_event::<gst::event::Segment>(0)
@@ -369,7 +369,7 @@ fn newest(pad: &gst::Pad) -> Arc<AtomicU64> {
             .clone();
         let pts = info.buffer().and_then(|buffer| buffer.pts());
         let running = segment.to_running_time(pts).map_or(0, |at| at.nseconds());
-        told.store(running, Ordering::SeqCst);
+        reported.store(running, Ordering::SeqCst);
         gst::PadProbeReturn::Ok
     });
     newest
@@ -385,8 +385,8 @@ fn asks_in_upstreams_time(app: &App, camera: &gst::Pad, disturb: impl FnOnce(&At
     app.act("start");
     app.wait_for("start", 1);
     disturb(&newest);
-    let begun = at();
-    assert!(holds_within(DEADLINE, || at() > begun + 500 * MILLI));
+    let started = at();
+    assert!(holds_within(DEADLINE, || at() > started + 500 * MILLI));
     app.act("pause");
     let paused = at();
     assert!(holds_within(DEADLINE, || at() > paused + 300 * MILLI));

@@ -57,7 +57,7 @@ fn alternate_references_of_vp8_are_kept_but_not_displayed() {
     assert_eq!(found, wanted);
     file::decodes_without_errors(&path).unwrap();
     let shown = due.iter().filter(|(_, b)| !hidden(b)).count();
-    assert!(shown < due.len(), "none hidden among those that are kept");
+    assert!(shown < due.len(), "no hidden frame is kept");
     let found = decode::video(&path, 0).unwrap();
     assert_eq!(found.frames.len(), shown);
 }
@@ -290,7 +290,7 @@ fn network_timestamps_that_repeat_and_jump_back() {
             assert_eq!(
                 found,
                 wanted.collect::<Vec<_>>(),
-                "{encoder}: all are there, in order"
+                "{encoder}: all frames, in order"
             );
         }
         let times: Vec<_> = packets.iter().map(|packet| packet.pts).collect();
@@ -361,15 +361,15 @@ fn flac_into_flac() {
     // The samples themselves are those of the source, from cut to cut.
     let spans: Vec<_> = position::find(&sound, ORIGIN as f64 + 5e9).unwrap();
     assert!(spans.len() > 50);
-    let mut heard = 0;
+    let mut events = 0;
     for found in spans {
         let Some(source) = found.source else { continue };
         // Frames are indivisible: one that spans a cut is kept or dropped.
         let due = kept.source_at(found.recorded) - ORIGIN as f64;
         assert!((source - due).abs() < 97e6, "{found:?}, expected {due}");
-        heard += 1;
+        events += 1;
     }
-    assert!(heard > 100, "{heard}");
+    assert!(events > 100, "{events}");
 }
 
 #[test]
@@ -573,13 +573,13 @@ fn caps_that_arrive_after_the_start() {
     // The first keyframe from 0.7 s on.
     assert_eq!(kept.intervals[0].0, ORIGIN + SECOND);
     assert!(assert_pictures_in_place(&path, &kept) >= 59);
-    let heard = decode::audio(&path, 0, None).unwrap();
+    let events = decode::audio(&path, 0, None).unwrap();
     assert!(
-        heard.len().abs_diff(kept.total() * 48 / MILLI) <= 1,
+        events.len().abs_diff(kept.total() * 48 / MILLI) <= 1,
         "{}",
-        heard.len()
+        events.len()
     );
-    let places = position::find(&heard, 5e9).unwrap();
+    let places = position::find(&events, 5e9).unwrap();
     for found in places.iter().filter_map(|p| Some((p.recorded, p.source?))) {
         let due = kept.source_at(found.0) - ORIGIN as f64;
         assert!((found.1 - due).abs() < 0.1e6, "{found:?}, expected {due}");
@@ -790,14 +790,14 @@ fn the_orientation_of_copied_video_is_in_matroska() {
         file::decodes_without_errors(&path).unwrap();
         let output = std::process::Command::new("mkvinfo").arg(&path).output();
         let text = String::from_utf8(output.unwrap().stdout).unwrap();
-        let told = |what| {
+        let reported = |what| {
             text.lines().find_map(|line| {
                 let (name, value) = line.rsplit_once(": ")?;
                 name.contains(what).then_some(value)
             })
         };
         // Newer releases also print default values of 0.
-        let turns = |what| told(what).filter(|degrees| *degrees != "0");
+        let turns = |what| reported(what).filter(|degrees| *degrees != "0");
         let found = (turns("yaw rotation"), turns("roll rotation"));
         assert_eq!(found, (yaw, roll), "{tag}: {text}");
         if file::ffmpeg_version() >= 7 {

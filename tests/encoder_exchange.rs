@@ -187,28 +187,24 @@ impl Outcome {
         if recipe.mime_type.contains("flac") {
             let numbers = flac_frames(&take.path);
             let counted = (0..numbers.len() as u8).collect::<Vec<_>>();
-            assert_eq!(
-                numbers, counted,
-                "{what}: FFmpeg 7 goes by the numbers of frames"
-            );
+            assert_eq!(numbers, counted, "{what}: FFmpeg 7 uses frame numbers");
         }
         if recipe.video {
             let (width, height) = (recipe.size.0 as usize, recipe.size.1 as usize);
-            for (judge, pictures) in [
+            for (judge, frames) in [
                 ("FFmpeg", decode::video(&take.path, 0)),
                 ("GStreamer", gstreamer::video(&take.path, width, height)),
             ] {
-                let pictures = pictures.unwrap_or_else(|err| panic!("{what}, {judge}: {err}"));
-                let pictures = sync::frame_times(&pictures);
-                let pictures = pictures.unwrap_or_else(|err| panic!("{what}, {judge}: {err}"));
-                let shown = sync::check_frames(&pictures, &take.kept, &take.sources, 1.1e6, 0);
+                let frames = frames.unwrap_or_else(|err| panic!("{what}, {judge}: {err}"));
+                let frames = sync::frame_times(&frames);
+                let frames = frames.unwrap_or_else(|err| panic!("{what}, {judge}: {err}"));
+                let shown = sync::check_frames(&frames, &take.kept, &take.sources, 1.1e6, 0);
                 shown.unwrap_or_else(|err| panic!("{what}, {judge}: {err}"));
-                let mut once: Vec<u64> =
-                    pictures.iter().map(|(_, source)| *source as u64).collect();
+                let mut once: Vec<u64> = frames.iter().map(|(_, source)| *source as u64).collect();
                 once.dedup();
                 assert_eq!(
                     once.len(),
-                    pictures.len(),
+                    frames.len(),
                     "{what}, {judge}: a frame is visible twice"
                 );
             }
@@ -235,10 +231,10 @@ impl Outcome {
             ] {
                 let sound = sound.unwrap_or_else(|err| panic!("{what}, {judge}: {err}"));
                 let length = sound.len() as f64 / 48_000.0;
-                let due = take.kept.total() as f64 / 1e9;
+                let expected = take.kept.total() as f64 / 1e9;
                 assert!(
-                    (length - due).abs() < 0.05,
-                    "{what}, {judge}: {length} s, expected {due}"
+                    (length - expected).abs() < 0.05,
+                    "{what}, {judge}: {length} s, expected {expected}"
                 );
                 let mut places = position::find(&sound, 5e9).unwrap();
                 // Windows that span the exchange are from two encoders.
@@ -438,10 +434,10 @@ fn blobs_continue_across_an_exchange() {
         let path = outcome.take.path.with_extension("blobs");
         std::fs::write(&path, &blobs).unwrap();
         file::decodes_without_errors(&path).unwrap();
-        let pictures = decode::video(&path, 0).unwrap();
-        let pictures = sync::frame_times(&pictures).unwrap();
+        let frames = decode::video(&path, 0).unwrap();
+        let frames = sync::frame_times(&frames).unwrap();
         let take = &outcome.take;
-        sync::check_frames(&pictures, &take.kept, &take.sources, 1.1e6, 0).unwrap();
+        sync::check_frames(&frames, &take.kept, &take.sources, 1.1e6, 0).unwrap();
     }
 }
 

@@ -604,12 +604,12 @@ fn eos_sent_to_the_element_keeps_the_last_frame_of_nal_units() {
     let src = source.static_pad("src").expect("one is left over");
     src.link(&pad).expect("the pads link");
     // Data after the last buffer never arrives: the source has stalled.
-    let (told, silent) = std::sync::mpsc::channel();
+    let (reported, silent) = std::sync::mpsc::channel();
     src.add_probe(
         gst::PadProbeType::EVENT_DOWNSTREAM,
         move |_, info| match info.event().map(|event| event.type_()) {
             Some(gst::EventType::Eos) => {
-                let _ = told.send(());
+                let _ = reported.send(());
                 // In 1.22, dropping it from the probe would unref NULL.
                 drop(info.data.take());
                 gst::PadProbeReturn::Handled

@@ -399,13 +399,13 @@ fn intervals_are_those_between_the_pauses() {
     }
     app.wait_for("stop", 1);
     let kept: Kept = app.kept();
-    let told = intervals(&the(&app, "stop").fields);
-    let places: Vec<_> = told
+    let reported = intervals(&the(&app, "stop").fields);
+    let places: Vec<_> = reported
         .iter()
         .map(|i| (i.running_time, i.running_time + i.duration))
         .collect();
     assert_eq!(places, kept.intervals);
-    for interval in &told {
+    for interval in &reported {
         assert_eq!(
             running_at(&kept.intervals, interval.recorded_time + 1),
             interval.running_time + 1
@@ -422,7 +422,7 @@ fn intervals_are_those_between_the_pauses() {
     let stats = app.recorder.property::<gst::Structure>("stats");
     assert_eq!(
         intervals(&stats).len(),
-        told.len(),
+        reported.len(),
         "also of the latest recording"
     );
 }

@@ -590,8 +590,8 @@ fn cuts_of_live_input_are_at_the_running_time_of_the_call() {
         cuts.push(cut);
     }
     let recorded = (cuts[1] - cuts[0]) + (cuts[3] - cuts[2]);
-    let told = messages.last().expect("stop").time("duration");
-    assert_eq!(told, recorded.nseconds(), "duration is the difference");
+    let reported = messages.last().expect("stop").time("duration");
+    assert_eq!(reported, recorded.nseconds(), "duration is the difference");
 }
 
 #[test]

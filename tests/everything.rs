@@ -32,7 +32,7 @@ fn length() -> Duration {
 type Make = fn(u64, bool) -> Option<(gst::Caps, Vec<u8>)>;
 
 /// Frames of 33 ms, alternating between small and large, with a gap of three seconds in 23.
-fn picture(number: u64, disturbed: bool) -> Option<(gst::Caps, Vec<u8>)> {
+fn frame(number: u64, disturbed: bool) -> Option<(gst::Caps, Vec<u8>)> {
     let second = number / 30;
     if disturbed && (10..13).contains(&(second % 23)) {
         return None;
@@ -95,10 +95,10 @@ fn feed(
         if over.load(Ordering::SeqCst) {
             break;
         }
-        let due = step * (number + 1);
+        let expected = step * (number + 1);
         let now = pipeline.current_running_time().unwrap_or_default();
-        if now < due {
-            std::thread::sleep(Duration::from_nanos((due - now).nseconds()));
+        if now < expected {
+            std::thread::sleep(Duration::from_nanos((expected - now).nseconds()));
         }
         let Some((new, bytes)) = make(number, disturbed) else {
             continue;
@@ -234,7 +234,7 @@ impl Rig {
         past.set_property("max-files", 3u32);
         past.set_property("pre-record-time", PAST);
         let tracks: [(&str, Duration, Make); 2] = [
-            ("video_%u", Duration::from_nanos(33_333_333), picture),
+            ("video_%u", Duration::from_nanos(33_333_333), frame),
             ("audio_%u", Duration::from_millis(10), block),
         ];
         let over = Arc::<AtomicBool>::default();
@@ -298,14 +298,14 @@ fn record(length: Duration, disturbed: bool) -> Option<Vec<Duration>> {
     );
     let mut chance = Rng::from_env();
     let failed = disturbed.then(|| break_encoders(&rig.main, Mutex::new(chance.fork())));
-    let (bus, mut said) = (rig.pipeline.bus().unwrap(), Said::default());
+    let (bus, mut output) = (rig.pipeline.bus().unwrap(), Said::default());
     act(&rig.main, "start");
-    let begun = Instant::now();
+    let started = Instant::now();
     let (mut next_split, mut next_save, mut filler) = (Duration::ZERO, Duration::ZERO, None);
     let mut saves = 0;
-    while begun.elapsed() < length {
-        said.hear(&bus);
-        let now = begun.elapsed();
+    while started.elapsed() < length {
+        output.hear(&bus);
+        let now = started.elapsed();
         if !disturbed {
             continue;
         }
@@ -313,7 +313,7 @@ fn record(length: Duration, disturbed: bool) -> Option<Vec<Duration>> {
             act(&rig.main, "split-now");
             next_split = now + Duration::from_millis(1_000 + chance.below(5_000));
         }
-        if now >= next_save && said.count("past", "stop") == saves {
+        if now >= next_save && output.count("past", "stop") == saves {
             act(&rig.past, "start");
             act(&rig.past, "stop");
             saves += 1;
@@ -327,15 +327,15 @@ fn record(length: Duration, disturbed: bool) -> Option<Vec<Duration>> {
         }
     }
     act(&rig.main, "stop");
-    said.wait_for(&bus, "main", "stop", 1);
-    said.wait_for(&bus, "past", "stop", saves);
+    output.wait_for(&bus, "main", "stop", 1);
+    output.wait_for(&bus, "past", "stop", saves);
     let p99 = rig.end();
-    judge(&said, disturbed);
+    judge(&output, disturbed);
     if let Some(failed) = failed {
         let failed = failed.load(Ordering::SeqCst);
         println!(
             "{failed} encoders failed, {saves} times the past was saved, {} parts",
-            said.parts.len()
+            output.parts.len()
         );
         assert!(failed > 0 && saves > 1);
         let last = place(&format!("past-{}.mkv", saves - 1));
@@ -347,15 +347,15 @@ fn record(length: Duration, disturbed: bool) -> Option<Vec<Duration>> {
 }
 
 /// One recording: each part starts where the previous one ended, and each existing file is playable.
-fn judge(said: &Said, disturbed: bool) {
-    let counts = ["start", "stop"].map(|name| said.count("main", name));
-    assert_eq!(counts, [1, 1], "{:?}", said.events);
-    for pair in said.parts.windows(2) {
+fn judge(output: &Said, disturbed: bool) {
+    let counts = ["start", "stop"].map(|name| output.count("main", name));
+    assert_eq!(counts, [1, 1], "{:?}", output.events);
+    for pair in output.parts.windows(2) {
         let (one, next) = (&pair[0], &pair[1]);
         let gap = next.1.abs_diff(one.1 + one.2);
         assert!(!one.3 || gap < 1_000, "{one:?} {next:?}");
     }
-    let there = said.parts.iter().filter(|part| part.0.exists());
+    let there = output.parts.iter().filter(|part| part.0.exists());
     for (path, _, duration, whole) in there {
         if *whole {
             file::decodes_without_errors(path).unwrap();
@@ -364,13 +364,13 @@ fn judge(said: &Said, disturbed: bool) {
             assert!(off < 50e6, "{path:?} lasts {lasts} of {duration}");
         }
     }
-    let last = &said.parts.last().unwrap().0;
+    let last = &output.parts.last().unwrap().0;
     assert_eq!(
         disturbed,
         last.to_string_lossy().contains("fallback"),
         "{last:?}"
     );
-    for warning in &said.warnings {
+    for warning in &output.warnings {
         println!("{warning}");
     }
 }

@@ -53,7 +53,7 @@ fn a_full_disk_ends_a_part_whose_blob_is_complete() {
         told.iter().map(|part| part.whole).collect::<Vec<_>>(),
         [false, true, true]
     );
-    let due = [
+    let expected = [
         disk.path().join("location-0.wav"),
         folder.path().join("fallback-1.wav"),
         folder.path().join("fallback-2.wav"),
@@ -62,9 +62,9 @@ fn a_full_disk_ends_a_part_whose_blob_is_complete() {
         told.iter()
             .map(|part| part.path.clone())
             .collect::<Vec<_>>(),
-        due
+        expected
     );
-    assert!(std::fs::metadata(&due[0]).unwrap().len() < told[0].size);
+    assert!(std::fs::metadata(&expected[0]).unwrap().len() < told[0].size);
     assert_nothing_is_missing(&outer, &clock, folder.path());
 }
 
@@ -189,7 +189,7 @@ fn all_video_and_audio_is_in_exactly_one_part() {
         let micro = |at: u64| (at + 500) / 1_000;
         let found: Vec<u64> = shown.iter().map(|(_, at)| micro(*at as u64)).collect();
         let log = log.lock().unwrap().clone();
-        let due = log
+        let expected = log
             .iter()
             .filter(|at| (start + 1..end).contains(*at))
             .count();
@@ -199,8 +199,8 @@ fn all_video_and_audio_is_in_exactly_one_part() {
         );
         // A busy machine may have dropped some.
         assert!(
-            found.len() + due / 10 >= due,
-            "{name}: {}, expected {due}",
+            found.len() + expected / 10 >= expected,
+            "{name}: {}, expected {expected}",
             found.len()
         );
         let lasts = parts::audio(&all, Some(48_000)).unwrap().len() as u64 * 1_000_000 / 48;

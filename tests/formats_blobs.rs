@@ -65,7 +65,7 @@ fn judge(take: &Take, mime_type: &str, timeslice: u64, tolerance: u64) {
     for (number, blob) in whole.iter().enumerate().skip(1) {
         assert!(
             begins_unit(&blob.bytes),
-            "{mime_type}, {timeslice} ms: blob {number} begins anywhere"
+            "{mime_type}, {timeslice} ms: blob {number} does not start with a key unit"
         );
     }
     let (joined, file) = (joined(take), std::fs::read(&take.path).unwrap());
@@ -137,7 +137,7 @@ fn a_blob_exceeds_its_timeslice_by_one_packet_at_most() {
 }
 
 /// The first timestamp in nanoseconds of each stream (at most two) in each blob, as found by ffprobe.
-fn begins(take: &Take) -> Vec<[Option<f64>; 2]> {
+fn starts(take: &Take) -> Vec<[Option<f64>; 2]> {
     let (out, _) = common::harness::media::run(
         std::process::Command::new("ffprobe")
             .args(["-v", "error", "-of", "csv=p=0"])
@@ -149,7 +149,7 @@ fn begins(take: &Take) -> Vec<[Option<f64>; 2]> {
         Some(*end)
     });
     let ends: Vec<usize> = ends.collect();
-    let mut begins = vec![[None; 2]; ends.len()];
+    let mut starts = vec![[None; 2]; ends.len()];
     for line in String::from_utf8(out).unwrap().lines() {
         let mut fields = line.split(',');
         let mut number = || fields.next()?.parse::<f64>().ok();
@@ -159,9 +159,9 @@ fn begins(take: &Take) -> Vec<[Option<f64>; 2]> {
         };
         let (stream, place) = (stream as usize, place as usize);
         let blob = ends.partition_point(|end| *end <= place);
-        begins[blob][stream].get_or_insert(time * 1e9);
+        starts[blob][stream].get_or_insert(time * 1e9);
     }
-    begins
+    starts
 }
 
 #[test]
@@ -184,12 +184,12 @@ fn mp4_blobs_have_the_timeslices_duration_and_start_a_fragment() {
             // A frame, or a packet of audio.
             let longest: f64 = if video { FRAME as f64 } else { packet };
             let mut furthest = [0.0f64; 2];
-            let begins = begins(&take);
-            for (number, pair) in begins.windows(2).enumerate() {
+            let starts = starts(&take);
+            for (number, pair) in starts.windows(2).enumerate() {
                 for stream in 0..1 + usize::from(video) {
                     let Some(next) = pair[1][stream] else {
                         // The last one contains the remainder, which may be of one stream only.
-                        assert_eq!(number + 2, begins.len(), "{mime_type}, {timeslice} ms");
+                        assert_eq!(number + 2, starts.len(), "{mime_type}, {timeslice} ms");
                         continue;
                     };
                     // Samples before 0 are encoder delay, and not played.
@@ -251,9 +251,9 @@ fn timecodes_match_what_players_see() {
                 let part = take.path.with_file_name("part");
                 std::fs::write(&part, &file[..size]).unwrap();
                 let sound = decode::audio(&part, 0, Some(48_000)).unwrap();
-                let heard = sound.time_of(sound.len()) - unsaid;
+                let events = sound.time_of(sound.len()) - unsaid;
                 // An encoder's padding is not recorded.
-                let late = blob.timecode as f64 - heard.min(take.kept.total() as f64);
+                let late = blob.timecode as f64 - events.min(take.kept.total() as f64);
                 let off = format!("{mime_type}: {} is {late} ns late", blob.timecode);
                 println!("{off}");
                 assert!(late.abs() < rounding, "{off}");

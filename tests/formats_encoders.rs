@@ -186,9 +186,9 @@ fn an_encoder_that_fails_before_any_output_is_replaced_without_loss() {
             .iter()
             .find(|(pad, _)| pad.starts_with("video"));
         assert_eq!(video.unwrap().1, "theoraenc", "{fickle}, {broken:?}");
-        let pictures = common::judge::decode::video(&take.path, 0).unwrap();
-        let pictures = common::judge::sync::frame_times(&pictures).unwrap();
-        common::judge::sync::check_frames(&pictures, &take.kept, &take.sources, 1.1e6, 0).unwrap();
+        let frames = common::judge::decode::video(&take.path, 0).unwrap();
+        let frames = common::judge::sync::frame_times(&frames).unwrap();
+        common::judge::sync::check_frames(&frames, &take.kept, &take.sources, 1.1e6, 0).unwrap();
         let sound = common::judge::decode::audio(&take.path, 0, Some(48_000)).unwrap();
         let places = position::find(&sound, 5e9).unwrap();
         position::check(&places, &take.kept, 1.1e6).unwrap();
@@ -269,7 +269,7 @@ fn keyframes_are_at_the_exact_frame() {
             continue;
         }
         let recipe = || Recipe::new(mime_type, false, true).lasting(5 * SECOND);
-        for (recipe, due) in [
+        for (recipe, expected) in [
             (recipe(), 2 * SECOND),
             (
                 recipe().with("video-key-frame-interval-duration", 500),
@@ -286,12 +286,12 @@ fn keyframes_are_at_the_exact_frame() {
             assert_eq!(marks(&take.path), keys, "{mime_type} {properties:?}");
             assert_eq!(
                 keys.len() as u64,
-                (5 * SECOND).div_ceil(due + 20),
+                (5 * SECOND).div_ceil(expected + 20),
                 "{mime_type} {properties:?}: {keys:?}"
             );
             for (number, key) in (0..).zip(&keys) {
                 assert!(
-                    key.abs_diff(number * due) < 2_000_000,
+                    key.abs_diff(number * expected) < 2_000_000,
                     "{mime_type} {properties:?}: {keys:?}"
                 );
             }
@@ -354,22 +354,24 @@ fn keyframes_are_at_the_exact_frame_with_a_variable_frame_rate() {
                 .stop()
                 .unwrap_or_else(|error| panic!("{mime_type}: {error}"));
             rig.wait_recording(1);
-            let mut due = Vec::new();
+            let mut expected = Vec::new();
             for (n, at) in stamps[..150].iter().enumerate() {
                 let is_due = if property.ends_with("count") {
                     (n as u32).is_multiple_of(value)
                 } else {
-                    due.last().is_none_or(|last| at - last >= u64::from(value))
+                    expected
+                        .last()
+                        .is_none_or(|last| at - last >= u64::from(value))
                 };
                 if is_due {
-                    due.push(*at);
+                    expected.push(*at);
                 }
             }
             let path = Path::new(&path);
             for keys in [key_frames(path), marks(path)] {
                 let keys = keys.iter().map(|key| (key + 500_000) / 1_000_000);
                 let keys: Vec<u64> = keys.collect();
-                assert_eq!(keys, due, "{mime_type}, {property} {value}");
+                assert_eq!(keys, expected, "{mime_type}, {property} {value}");
             }
         }
     }
@@ -389,11 +391,11 @@ fn theora_supports_a_variable_frame_rate() {
     // The end of a frame.
     recipe.until = 8 * 476_000_000;
     let take = take(&recipe);
-    let pictures = common::judge::decode::video(&take.path, 0).unwrap();
-    let pictures = common::judge::sync::frame_times(&pictures).unwrap();
+    let frames = common::judge::decode::video(&take.path, 0).unwrap();
+    let frames = common::judge::sync::frame_times(&frames).unwrap();
     // Half a grid interval, to either side.
     let half = 1e9 / 60.0 + 0.5e6;
-    common::judge::sync::check_frames(&pictures, &take.kept, &take.sources, half, 0).unwrap();
+    common::judge::sync::check_frames(&frames, &take.kept, &take.sources, half, 0).unwrap();
     let sound = common::judge::decode::audio(&take.path, 0, Some(48_000)).unwrap();
     let places = position::find(&sound, 5e9).unwrap();
     position::check(&places, &take.kept, 1.1e6).unwrap();

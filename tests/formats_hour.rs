@@ -66,7 +66,7 @@ fn record(seconds: u64, folder: &Path, location: Option<&Path>) {
     recorder.start().unwrap();
     let mut before = None;
     let mut most = [0, 0];
-    let begun = Instant::now();
+    let started = Instant::now();
     for second in 0..seconds {
         for n in second * 30..(second + 1) * 30 {
             let coded = &stream.buffers[(n % 60) as usize];
@@ -95,7 +95,7 @@ fn record(seconds: u64, folder: &Path, location: Option<&Path>) {
     let before = before.unwrap();
     println!(
         "{seconds} s recorded in {:?}: own memory grew by {} KiB at the most, that of files by {} KiB",
-        begun.elapsed(),
+        started.elapsed(),
         most[0] >> 10,
         most[1] >> 10
     );
@@ -136,9 +136,9 @@ fn record(seconds: u64, folder: &Path, location: Option<&Path>) {
     media::assert_finalised(path);
     let (out, errors) = media::decoded_from(path, (seconds - 2) as f64, "framemd5");
     assert_eq!(errors, "");
-    let pictures = String::from_utf8(out).unwrap();
-    let pictures = pictures.lines().filter(|line| !line.starts_with('#'));
-    assert_eq!(pictures.count(), 60, "the last two seconds");
+    let frames = String::from_utf8(out).unwrap();
+    let frames = frames.lines().filter(|line| !line.starts_with('#'));
+    assert_eq!(frames.count(), 60, "the last two seconds");
     pipeline.set_state(gst::State::Null).unwrap();
 }
 

@@ -33,14 +33,14 @@ fn a_wav_file_of_four_gibibytes_is_complete() {
     pipeline.set_state(gst::State::Paused).unwrap();
     recorder.start().unwrap();
     pipeline.set_state(gst::State::Playing).unwrap();
-    let (begun, bus) = (Instant::now(), pipeline.bus().unwrap());
+    let (started, bus) = (Instant::now(), pipeline.bus().unwrap());
     let mut events: Vec<gst::Structure> = Vec::new();
     while events
         .last()
         .is_none_or(|event| event.name() != "mediarecorder-stop")
     {
         assert!(
-            begun.elapsed() < Duration::from_secs(300),
+            started.elapsed() < Duration::from_secs(300),
             "no end: {events:?}"
         );
         let wanted = [gst::MessageType::Element, gst::MessageType::Error];
@@ -53,7 +53,7 @@ fn a_wav_file_of_four_gibibytes_is_complete() {
             events.push(event);
         }
     }
-    println!("full after {:?}", begun.elapsed());
+    println!("full after {:?}", started.elapsed());
     pipeline.set_state(gst::State::Null).unwrap();
     let names: Vec<_> = events.iter().map(|event| event.name().as_str()).collect();
     assert_eq!(

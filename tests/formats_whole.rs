@@ -119,8 +119,8 @@ fn judge_sound(take: &Take, container: &str, codec: &str) -> Result<String, Stri
 }
 
 fn judge_pictures(take: &Take) -> Result<(), String> {
-    let pictures = sync::frame_times(&decode::video(&take.path, 0)?)?;
-    sync::check_frames(&pictures, &take.kept, &take.sources, 1.1e6, 0).map(|_| ())
+    let frames = sync::frame_times(&decode::video(&take.path, 0)?)?;
+    sync::check_frames(&frames, &take.kept, &take.sources, 1.1e6, 0).map(|_| ())
 }
 
 fn judge(take: &Take, container: &str, codecs: &[&str], format: &str) -> Result<String, String> {
@@ -375,18 +375,18 @@ fn corrupted_fragments_are_detected() {
     // The name of a box, the distance after it, the change, and the resulting complaint.
     for (name, at, more, complaint) in [
         ("ftyp", 0, 1, "boxes"),
-        ("mdhd", 16, 1, "on a scale of"),
+        ("mdhd", 16, 1, "with a timescale of"),
         ("avc1", 0, 1, "sample entry"),
-        ("avc1", 29, 1, "pictures of"),
+        ("avc1", 29, 1, "video of"),
         ("avcC", 6, 1, "tracks are"),
         ("mp4a", 21, 1, "channels"),
-        ("mehd", 8, 1, "mehd says"),
+        ("mehd", 8, 1, "mehd has"),
         ("mfhd", 11, 9, "after"),
         ("tfhd", 11, 7, "not in the header"),
-        ("tfdt", 11, 1, "goes on at"),
+        ("tfdt", 11, 1, "continues at"),
         ("trun", 15, 1, "a sample at"),
         ("tfra", 11, 7, "an index of no track"),
-        ("mfro", 11, 1, "mfro says"),
+        ("mfro", 11, 1, "mfro has"),
     ] {
         let said = atoms::fragmented(&spoilt(&whole, name, at, more), &recorded).expect_err(name);
         assert!(said.contains(complaint), "{name}: {said}");
@@ -398,7 +398,7 @@ fn corrupted_fragments_are_detected() {
         ..recorded
     };
     let said = atoms::fragmented(&whole, &longer).unwrap_err();
-    assert!(said.contains("mehd says"), "{said}");
+    assert!(said.contains("mehd has"), "{said}");
 }
 
 /// The judge of an ordinary file detects corruption.
@@ -412,10 +412,10 @@ fn corruption_of_an_ordinary_mp4_is_detected() {
     let (_, end) = ordinary::seams(&whole).unwrap();
     let (media, moov) = whole.split_at(end + 8);
     for (name, at, more, complaint) in [
-        ("mvhd", 23, 1, "mvhd says"),
-        ("tkhd", 27, 1, "tkhd says"),
-        ("mdhd", 16, 1, "on a scale of"),
-        ("avc1", 29, 1, "pictures of"),
+        ("mvhd", 23, 1, "mvhd has"),
+        ("tkhd", 27, 1, "tkhd has"),
+        ("mdhd", 16, 1, "with a timescale of"),
+        ("avc1", 29, 1, "video of"),
         ("stts", 15, 1, "shifts of"),
         ("stss", 15, 1, "that differ"),
         ("stsc", 19, 1, "more samples in chunks"),
@@ -433,7 +433,7 @@ fn corruption_of_an_ordinary_mp4_is_detected() {
         ..recorded
     };
     let said = ordinary::judge(&whole, &longer).unwrap_err();
-    assert!(said.contains("is shown for"), "{said}");
+    assert!(said.contains("is presented for"), "{said}");
     let fragments = ordinary::fragmented(&whole).unwrap();
     let said = ordinary::judge(&fragments, &recorded).unwrap_err();
     assert!(said.contains("not an ordinary"), "{said}");

@@ -38,7 +38,7 @@ fn source_of(colorimetry: &str, width: u32, height: u32) -> String {
 }
 
 /// A value of the stream's side data, as read by FFmpeg.
-fn told(path: &Path) -> Vec<(String, f64)> {
+fn reported(path: &Path) -> Vec<(String, f64)> {
     let output = Command::new("ffprobe")
         .args([
             "-v",
@@ -72,8 +72,8 @@ fn told(path: &Path) -> Vec<(String, f64)> {
 
 /// Asserts that all of it is in the file.
 fn is_told(path: &Path, what: &str) {
-    let found = told(path);
-    for (name, due) in [
+    let found = reported(path);
+    for (name, expected) in [
         ("red_x", 0.708),
         ("red_y", 0.292),
         ("green_x", 0.17),
@@ -88,7 +88,8 @@ fn is_told(path: &Path, what: &str) {
         ("max_average", 400.0),
     ] {
         let value = found.iter().find(|(field, _)| field == name);
-        let is_right = value.is_some_and(|(_, value)| (value - due).abs() < 1e-6 * due.max(1.0));
+        let is_right =
+            value.is_some_and(|(_, value)| (value - expected).abs() < 1e-6 * expected.max(1.0));
         assert!(is_right, "{what}: {name} is {value:?} in {found:?}");
     }
 }
@@ -138,5 +139,5 @@ fn hdr10_metadata_of_any_video_size_is_in_matroska() {
 fn converted_video_has_no_hdr10_metadata() {
     let (_directory, path) = temp_location("converted.webm");
     record(&source("bt2100-pq"), "video/webm;codecs=vp8", &path);
-    assert_eq!(told(&path), []);
+    assert_eq!(reported(&path), []);
 }

@@ -140,8 +140,8 @@ fn shown_properties() -> BTreeMap<String, Vec<&'static str>> {
         if is_new && let Some((name, blurb)) = line.trim().split_once(':') {
             current = name.trim().to_owned();
             all.insert(current.clone(), vec![blurb.trim()]);
-        } else if let Some(said) = all.get_mut(&current) {
-            said.push(line.trim());
+        } else if let Some(output) = all.get_mut(&current) {
+            output.push(line.trim());
         }
     }
     all
@@ -189,10 +189,10 @@ fn gst_inspect_shows_every_pad_template() {
 fn gst_inspect_shows_every_property() {
     let shown = shown_properties();
     for property in &PROPERTIES {
-        let said = shown
+        let output = shown
             .get(property.name)
             .unwrap_or_else(|| panic!("{} is missing: {shown:?}", property.name));
-        let flags = said
+        let flags = output
             .iter()
             .find_map(|line| line.strip_prefix("flags: "))
             .expect("flags");
@@ -203,16 +203,16 @@ fn gst_inspect_shows_every_property() {
             "{}: {flags}",
             property.name
         );
-        let kind = said
+        let kind = output
             .iter()
             .find(|line| line.starts_with(property.shown))
-            .unwrap_or_else(|| panic!("{} is {}: {said:?}", property.name, property.shown));
+            .unwrap_or_else(|| panic!("{} is {}: {output:?}", property.name, property.shown));
         assert!(
             kind.trim_end().ends_with(property.default) || property.default.is_empty(),
             "{}: {kind}",
             property.name
         );
-        assert!(!said[0].is_empty(), "{} has a blurb", property.name);
+        assert!(!output[0].is_empty(), "{} has a blurb", property.name);
     }
     let inherited = ["name", "parent"];
     for name in shown.keys() {

@@ -118,8 +118,8 @@ fn lines(path: &Path, height: usize) -> Vec<[u8; 2]> {
 
 /// Whether both lines are unchanged. FFmpeg outputs grey in full range.
 fn are_kept(lines: [u8; 2]) -> bool {
-    let due = FIELDS.map(|luma| ((u32::from(luma) - 16) * 255 / 219) as u8);
-    (0..2).all(|line| lines[line].abs_diff(due[line]) < 12)
+    let expected = FIELDS.map(|luma| ((u32::from(luma) - 16) * 255 / 219) as u8);
+    (0..2).all(|line| lines[line].abs_diff(expected[line]) < 12)
 }
 
 /// Whether both lines are of one field, or interpolated.
@@ -201,8 +201,8 @@ fn switching_between_interlaced_and_progressive_is_handled() {
             let converted = record(&path, mime_type, 120, &all);
             let keeps_fields = all[0] == TOP_FIRST && mime_type.contains("avc1");
             let is_converted = all[2] == TOP_FIRST && !keeps_fields;
-            let due: &[&str] = if is_converted { &["interlaced"] } else { &[] };
-            assert_eq!(converted, due, "{mime_type} {all:?}");
+            let expected: &[&str] = if is_converted { &["interlaced"] } else { &[] };
+            assert_eq!(converted, expected, "{mime_type} {all:?}");
             let shown = lines(&path, 120);
             assert_eq!(shown.len(), 3 * FRAMES as usize, "{mime_type} {all:?}");
             let sections = shown.chunks(FRAMES as usize).zip(all);

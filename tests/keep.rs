@@ -329,13 +329,13 @@ fn ffv1_is_lossless() {
             .args(["-pix_fmt", pixels, "-i"])
             .arg(&raw)
             .args(["-pix_fmt", shown, "-f", "framemd5", "-"]));
-        let due: Vec<String> = text
+        let expected: Vec<String> = text
             .lines()
             .filter(|line| !line.starts_with('#'))
             .filter_map(|line| Some(line.rsplit(',').next()?.trim().to_owned()))
             .collect();
-        assert_eq!(due.len(), 10, "{format}");
-        assert_eq!(sums(&path, shown), due, "{format}");
+        assert_eq!(expected.len(), 10, "{format}");
+        assert_eq!(sums(&path, shown), expected, "{format}");
     }
 }
 
@@ -346,7 +346,7 @@ fn stereoscopic_video_is_signalled_in_matroska() {
         ("video/webm;codecs=vp8", "stereo.webm"),
         ("video/x-matroska;codecs=avc1", "stereo.mkv"),
     ] {
-        for (mode, due) in [("side-by-side", "left_right"), ("top-bottom", "top_bottom")] {
+        for (mode, expected) in [("side-by-side", "left_right"), ("top-bottom", "top_bottom")] {
             let (_directory, path) = temp_location(name);
             let source = source(
                 "I420",
@@ -357,7 +357,11 @@ fn stereoscopic_video_is_signalled_in_matroska() {
                 .args(["-v", "error", "-of", "csv=p=0", "-show_entries"])
                 .arg("stream_tags=stereo_mode")
                 .arg(&path));
-            assert_eq!(text.trim().trim_end_matches(','), due, "{mime_type} {mode}");
+            assert_eq!(
+                text.trim().trim_end_matches(','),
+                expected,
+                "{mime_type} {mode}"
+            );
         }
     }
 }
@@ -365,7 +369,7 @@ fn stereoscopic_video_is_signalled_in_matroska() {
 /// Rotated video keeps its chroma, although videoflip does not support every format of it.
 #[test]
 fn rotated_video_keeps_its_format() {
-    for (mime_type, format, name, due) in [
+    for (mime_type, format, name, expected) in [
         ("video/mp4;codecs=avc1", "Y42B", "turned.mp4", "yuv422p"),
         (
             "video/x-matroska;codecs=avc1",
@@ -383,7 +387,7 @@ fn rotated_video_keeps_its_format() {
         assert_eq!(converted, Vec::<String>::new(), "{format}");
         assert_eq!(
             field(&path, "width,height,pix_fmt"),
-            format!("96,128,{due}")
+            format!("96,128,{expected}")
         );
     }
 }

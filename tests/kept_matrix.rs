@@ -156,23 +156,23 @@ fn field(path: &Path, name: &str) -> String {
 }
 
 /// Mean difference of samples, relative to 1.
-fn off(found: &[u8], due: &[u8], depth: u32) -> f64 {
-    assert_eq!(found.len(), due.len());
+fn off(found: &[u8], expected: &[u8], depth: u32) -> f64 {
+    assert_eq!(found.len(), expected.len());
     let sum: f64 = match depth {
         8 => found
             .iter()
-            .zip(due)
+            .zip(expected)
             .map(|(a, b)| f64::from(a.abs_diff(*b)))
             .sum(),
         _ => {
             let value = |pair: &[u8]| u16::from_le_bytes([pair[0], pair[1]]);
-            let pairs = found.chunks_exact(2).zip(due.chunks_exact(2));
+            let pairs = found.chunks_exact(2).zip(expected.chunks_exact(2));
             2.0 * pairs
                 .map(|(a, b)| f64::from(value(a).abs_diff(value(b))))
                 .sum::<f64>()
         }
     };
-    sum / due.len() as f64 / f64::from((1u32 << depth) - 1)
+    sum / expected.len() as f64 / f64::from((1u32 << depth) - 1)
 }
 
 /// Records a format that the cell names, and decodes it.
@@ -190,13 +190,13 @@ fn is_kept(codec: &str, (format, pixels): Format, depth: u32) {
         is_beside || is_packed || stored == pixels,
         "{format} as {codec}: {stored}"
     );
-    let due = original(&source, &directory.path().join("original"));
+    let expected = original(&source, &directory.path().join("original"));
     let found = decoded(&path, mime_type, pixels);
-    assert_eq!(found.len(), due.len(), "{format} as {codec}");
+    assert_eq!(found.len(), expected.len(), "{format} as {codec}");
     if codec == "FFV1" {
-        assert!(found == due, "{format} as {codec} is not bit-exact");
+        assert!(found == expected, "{format} as {codec} is not bit-exact");
     } else {
-        let off = off(&found, &due, depth);
+        let off = off(&found, &expected, depth);
         println!("{format} as {codec}: {off:.4} off");
         assert!(off < 0.02, "{format} as {codec}: {off} off");
     }
@@ -224,8 +224,8 @@ fn fields_are_true(kept: bool, codec: &str) {
     let (_directory, path) = temp_location("fields");
     let more = ",interlace-mode=progressive ! capssetter caps=video/x-raw,interlace-mode=interleaved,field-order=top-field-first";
     let converted = record_keeping(&source("I420", more), type_of(codec), ALL, &path);
-    let due: &[&str] = if kept { &[] } else { &["interlaced"] };
-    assert_eq!(converted, due, "{codec}");
+    let expected: &[&str] = if kept { &[] } else { &["interlaced"] };
+    assert_eq!(converted, expected, "{codec}");
     let interlaced = field(&path, "interlaced_frame");
     assert_eq!(interlaced, u8::from(kept).to_string(), "{codec}");
 }

@@ -97,13 +97,13 @@ fn records_until_killed() {
     }
 }
 
-/// Kills a recording some time after the change has started (as `begins` determines), and returns its recorded
+/// Kills a recording some time after the change has started (as `starts` determines), and returns its recorded
 /// time.
 fn kill(
     mime_type: &str,
     location: &Path,
     fallback: Option<&Path>,
-    (begins, wait): (impl Fn(&str) -> bool, Duration),
+    (starts, wait): (impl Fn(&str) -> bool, Duration),
 ) -> (u64, Vec<String>) {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child
@@ -116,16 +116,16 @@ fn kill(
         child.env(FALLBACK, fallback);
     }
     let mut child = child.spawn().unwrap();
-    let (mut at, mut said, mut end) = (0, Vec::new(), None);
+    let (mut at, mut output, mut end) = (0, Vec::new(), None);
     for line in BufReader::new(child.stdout.take().unwrap()).lines() {
         let line = line.unwrap();
         if let Some(now) = line.strip_prefix("at ") {
             at = now.parse().unwrap();
         } else {
-            if end.is_none() && begins(&line) {
+            if end.is_none() && starts(&line) {
                 end = Some(Instant::now() + wait);
             }
-            said.push(line);
+            output.push(line);
         }
         if end.is_some_and(|end| Instant::now() >= end) {
             child.kill().unwrap();
@@ -133,8 +133,8 @@ fn kill(
         }
     }
     child.wait().unwrap();
-    assert!(end.is_some(), "it exited by itself: {said:?}");
-    (at, said)
+    assert!(end.is_some(), "it exited by itself: {output:?}");
+    (at, output)
 }
 
 #[test]
@@ -149,14 +149,14 @@ fn an_encoder_exchange() {
         let mime_type = TYPES[round % TYPES.len()];
         let path = folder.path().join(format!("{round}"));
         let wait = Duration::from_micros(chance.below(150_000));
-        let begins = |line: &str| line.ends_with("changes");
-        let (at, said) = kill(mime_type, &path, None, (begins, wait));
+        let starts = |line: &str| line.ends_with("changes");
+        let (at, output) = kill(mime_type, &path, None, (starts, wait));
         let lost = at as f64 / 1e9 - readable(&path, mime_type);
         worst = worst.max(lost);
         let most = 1.0 + f64::from(GOP) / 1e3;
         assert!(
             lost < most,
-            "{mime_type}, killed at {at}, {wait:?} after the failure: {lost} s are lost; {said:?}; {}",
+            "{mime_type}, killed at {at}, {wait:?} after the failure: {lost} s are lost; {output:?}; {}",
             keep(&path)
         );
     }
@@ -180,9 +180,9 @@ fn a_starting_fallback() {
         let path = disk.path().join("location");
         let fallback = folder.path().join(format!("{round}"));
         // The warning is posted when the next part is requested.
-        let begins = |line: &str| line.starts_with("warning") && line.contains("fallback");
+        let starts = |line: &str| line.starts_with("warning") && line.contains("fallback");
         let wait = Duration::from_micros(chance.below(1_500_000));
-        let (at, said) = kill(mime_type, &path, Some(&fallback), (begins, wait));
+        let (at, output) = kill(mime_type, &path, Some(&fallback), (starts, wait));
         let first = readable(&path, mime_type);
         let has_media = std::fs::metadata(&fallback).is_ok_and(|file| file.len() > HEAD);
         let second = if has_media {
@@ -197,10 +197,10 @@ fn a_starting_fallback() {
         let most = 2.0 * (1.0 + f64::from(GOP) / 1e3);
         assert!(
             lost < most,
-            "{mime_type}, killed at {at}, {wait:?} after the warning: {first} and {second} s; {said:?}; {}, {}",
+            "{mime_type}, killed at {at}, {wait:?} after the warning: {first} and {second} s; {output:?}; {}, {}",
             keep(&path),
             keep(&fallback)
         );
     }
-    println!("at the worst {worst:.3} s; {begun} had begun the next part");
+    println!("at most {worst:.3} s; {begun} had started the next part");
 }

@@ -33,8 +33,8 @@ fn assert_example(program: &[&Path], file: &str) {
     let output = ended(program, &[&path]);
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{}\n{out}{err}", output.status);
-    let told: Vec<&str> = out.lines().collect();
-    let [recording, "Paused", "Going on", saved] = told.as_slice() else {
+    let reported: Vec<&str> = out.lines().collect();
+    let [recording, "Paused", "Going on", saved] = reported.as_slice() else {
         panic!("{out}{err}");
     };
     assert!(

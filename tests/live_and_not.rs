@@ -45,26 +45,26 @@ fn interleaved(seconds: u64, sound_first: bool) {
     let pictures = take.pictures(&small(), None);
     take.roll();
     for piece in 0..10 / seconds {
-        let sounds = || {
+        let audio_samples = || {
             (piece * seconds * 100..(piece + 1) * seconds * 100).for_each(|n| sound.push(tick(n)))
         };
         let frames = || {
             (piece * seconds * 25..(piece + 1) * seconds * 25).for_each(|n| pictures.push(frame(n)))
         };
         if sound_first {
-            sounds();
+            audio_samples();
             frames();
         } else {
             frames();
-            sounds();
+            audio_samples();
         }
     }
     sound.end();
     pictures.end();
     take.wrap();
     assert_eq!(runs(&take.heard(0)), (vec![(0, 0, 480_000)], 480_000));
-    let due: Vec<_> = (0..250).map(|n| (n * 40, Some(n * 40))).collect();
-    assert_eq!(take.seen(), due);
+    let expected: Vec<_> = (0..250).map(|n| (n * 40, Some(n * 40))).collect();
+    assert_eq!(take.seen(), expected);
 }
 
 #[test]
@@ -94,8 +94,8 @@ fn a_file_that_stalls_for_two_seconds_loses_nothing() {
     sound.end();
     take.wrap();
     assert_eq!(runs(&take.heard(0)), (vec![(0, 0, 480_000)], 480_000));
-    let due: Vec<_> = (0..250).map(|n| (n * 40, Some(n * 40))).collect();
-    assert_eq!(take.seen(), due);
+    let expected: Vec<_> = (0..250).map(|n| (n * 40, Some(n * 40))).collect();
+    assert_eq!(take.seen(), expected);
 }
 
 /// Like a player that buffers.
@@ -116,8 +116,8 @@ fn a_pipeline_that_is_paused_for_long_loses_nothing() {
     sound.end();
     take.wrap();
     assert_eq!(runs(&take.heard(0)), (vec![(0, 0, 192_000)], 192_000));
-    let due: Vec<_> = (0..100).map(|n| (n * 40, Some(n * 40))).collect();
-    assert_eq!(take.seen(), due);
+    let expected: Vec<_> = (0..100).map(|n| (n * 40, Some(n * 40))).collect();
+    assert_eq!(take.seen(), expected);
 }
 
 #[test]
@@ -129,20 +129,20 @@ fn a_file_waits_for_a_slow_encoder_and_loses_nothing() {
     slow_encoder(&take, Duration::from_millis(8));
     let pictures = take.pictures(&small(), None);
     take.roll();
-    let begun = Instant::now();
+    let started = Instant::now();
     for n in 0..150 {
         pictures.push(frame(n));
     }
     // All but the about ten in the queue had to be encoded before.
     assert!(
-        begun.elapsed() > Duration::from_millis(130 * 8),
+        started.elapsed() > Duration::from_millis(130 * 8),
         "{:?}",
-        begun.elapsed()
+        started.elapsed()
     );
     pictures.end();
     take.wrap();
-    let due: Vec<_> = (0..150).map(|n| (n * 40, Some(n * 40))).collect();
-    assert_eq!(take.seen(), due);
+    let expected: Vec<_> = (0..150).map(|n| (n * 40, Some(n * 40))).collect();
+    assert_eq!(take.seen(), expected);
 }
 
 #[test]
@@ -158,9 +158,9 @@ fn a_live_source_is_not_blocked_by_a_slow_encoder() {
     let mut longest = Duration::ZERO;
     for n in first..first + 75 {
         take.app.wait_running_time(n * FRAME);
-        let begun = Instant::now();
+        let started = Instant::now();
         pictures.push(frame(n));
-        longest = longest.max(begun.elapsed());
+        longest = longest.max(started.elapsed());
         if n == first {
             take.app.act("start");
         }

@@ -207,9 +207,9 @@ fn judge(kind: &Kind, splits: usize, chance: &mut Rng) -> Result<(), String> {
         let shown = sync::frame_times(&parts::video(&parts)?)?;
         let micro = |at: u64| (at + 500) / 1_000;
         let found: Vec<u64> = shown.iter().map(|(_, at)| *at as u64 / 1_000).collect();
-        let due: Vec<u64> = log.lock().unwrap().iter().map(|at| micro(*at)).collect();
-        if found != due {
-            return Err(format!("frames {found:?}, expected {due:?}"));
+        let expected: Vec<u64> = log.lock().unwrap().iter().map(|at| micro(*at)).collect();
+        if found != expected {
+            return Err(format!("frames {found:?}, expected {expected:?}"));
         }
     }
     Ok(())
@@ -229,11 +229,11 @@ fn parts_of_every_codec_and_container_equal_the_source() {
             skipped(&format!("splits in {mime_type}: not installed"));
             continue;
         }
-        let begun = std::time::Instant::now();
+        let started = std::time::Instant::now();
         let judged = judge(kind, splits, &mut chance);
         println!(
             "{mime_type}: {splits} splits, {judged:?}, {:?}",
-            begun.elapsed()
+            started.elapsed()
         );
         wrong.extend(judged.err().map(|error| format!("{mime_type}: {error}")));
     }

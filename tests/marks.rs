@@ -145,28 +145,28 @@ fn record(rig: &Rig, mime_type: &str, name: &str, count: u64, pauses: u64) -> (S
     rig.recorder.set_property("location", &path);
     let made = follow(&rig.recorder);
     rig.play();
-    let mut sound = Sound::new(rig);
-    sound.advance(7);
+    let mut audio = Sound::new(rig);
+    audio.advance(7);
     rig.recorder.start().unwrap();
     let (mut recorded, mut expected) = (0, Vec::new());
     for n in 0..count {
         let ms = 1 + chance.below(40);
-        sound.advance(ms);
+        audio.advance(ms);
         recorded += ms;
         let title = format!("Chapter {n}");
         mark(&rig.recorder, Some(&title)).unwrap();
         expected.push(Mark {
             title,
             timecode: recorded * MS,
-            running_time: sound.at * MS,
+            running_time: audio.at * MS,
         });
         if n % (count / pauses) == 0 {
             rig.recorder.pause().unwrap();
-            sound.advance(1 + chance.below(40));
+            audio.advance(1 + chance.below(40));
             rig.recorder.resume().unwrap();
         }
     }
-    sound.advance(500);
+    audio.advance(500);
     rig.recorder.stop().unwrap();
     rig.wait_recording(1);
     assert_eq!(*made.lock().unwrap(), expected);
@@ -283,20 +283,20 @@ fn a_mark_is_at_the_current_recorded_time() {
     assert!(refused.message().contains("start"), "{refused}");
     let made = follow(&rig.recorder);
     rig.play();
-    let mut sound = Sound::new(&rig);
+    let mut audio = Sound::new(&rig);
     rig.recorder.start().unwrap();
     // The track's caps are not known yet.
     mark(&rig.recorder, Some("undecided")).unwrap();
-    sound.advance(100);
+    audio.advance(100);
     rig.wait_event(Kind::Start, 1);
     mark(&rig.recorder, None).unwrap();
-    sound.advance(100);
+    audio.advance(100);
     rig.recorder.pause().unwrap();
-    sound.advance(100);
+    audio.advance(100);
     mark(&rig.recorder, Some("in a pause")).unwrap();
     mark(&rig.recorder, Some("twice")).unwrap();
     rig.recorder.resume().unwrap();
-    sound.advance(100);
+    audio.advance(100);
     mark(&rig.recorder, Some("last")).unwrap();
     rig.recorder.stop().unwrap();
     expect_error(mark(&rig.recorder, Some("late")), code::INVALID_STATE);
@@ -332,10 +332,10 @@ fn marks_are_reported_after_the_start_and_in_order() {
         });
     }
     rig.play();
-    let mut sound = Sound::new(&rig);
+    let mut audio = Sound::new(&rig);
     rig.recorder.start().unwrap();
     mark(&rig.recorder, Some("first")).unwrap();
-    sound.advance(100);
+    audio.advance(100);
     rig.recorder.pause().unwrap();
     mark(&rig.recorder, Some("second")).unwrap();
     rig.recorder.stop().unwrap();
@@ -369,15 +369,15 @@ fn more_marks_than_there_is_space_for() {
         rig.recorder.set_property("location", &path);
         let made = follow(&rig.recorder);
         rig.play();
-        let mut sound = Sound::new(&rig);
-        sound.advance(5);
+        let mut audio = Sound::new(&rig);
+        audio.advance(5);
         rig.recorder.start().unwrap();
         for n in 0..100 {
-            sound.advance(10);
+            audio.advance(10);
             let title = format!("{n} {}", "x".repeat(900));
             mark(&rig.recorder, Some(&title)).unwrap();
         }
-        sound.advance(10);
+        audio.advance(10);
         rig.recorder.stop().unwrap();
         rig.wait_recording(1);
         let marks = made.lock().unwrap().clone();
@@ -408,14 +408,14 @@ fn record_blobs(mime_type: &str, timeslice: u32) -> (Rig, Vec<u8>, Vec<Mark>) {
     rig.recorder.set_property("timeslice", timeslice);
     let made = follow(&rig.recorder);
     rig.play();
-    let mut sound = Sound::new(&rig);
-    sound.advance(5);
+    let mut audio = Sound::new(&rig);
+    audio.advance(5);
     rig.recorder.start().unwrap();
     for n in 0..30 {
-        sound.advance(100);
+        audio.advance(100);
         mark(&rig.recorder, Some(&format!("Chapter {n}"))).unwrap();
     }
-    sound.advance(100);
+    audio.advance(100);
     rig.recorder.stop().unwrap();
     let (bytes, _) = common::harness::log::check_recording(&rig.wait_recording(1));
     let marks = made.lock().unwrap().clone();
@@ -515,21 +515,21 @@ proptest! {
             rig.recorder.set_property("mime-type", mime_type);
             rig.recorder.set_property("location", &path);
             rig.play();
-            let mut sound = Sound::new(&rig);
-            sound.advance(5);
+            let mut audio = Sound::new(&rig);
+            audio.advance(5);
             rig.recorder.start().unwrap();
-            sound.advance(10);
+            audio.advance(10);
             let (mut at, mut expected) = (10, Vec::new());
             for (title, ms) in &marks {
                 if *ms > 0 {
-                    sound.advance(*ms);
+                    audio.advance(*ms);
                     at += ms;
                 }
                 let title = title.replace('\0', "");
                 mark(&rig.recorder, Some(&title)).unwrap();
                 expected.push((at * MS, in_files(&title, 1024)));
             }
-            sound.advance(100);
+            audio.advance(100);
             rig.recorder.stop().unwrap();
             rig.wait_recording(1);
             let found = chapters(&path);
@@ -598,12 +598,12 @@ fn a_killed_recording_has_its_marks() {
             .spawn()
             .unwrap();
         let lasts = Duration::from_millis(1500 + chance.below(1500));
-        let mut told: Vec<(Instant, u64)> = Vec::new();
+        let mut reported: Vec<(Instant, u64)> = Vec::new();
         for line in BufReader::new(child.stdout.take().unwrap()).lines() {
             let line = line.unwrap();
             if let Some(timecode) = line.strip_prefix("mark ") {
-                told.push((Instant::now(), timecode.parse().unwrap()));
-                if told[0].0.elapsed() > lasts {
+                reported.push((Instant::now(), timecode.parse().unwrap()));
+                if reported[0].0.elapsed() > lasts {
                     break;
                 }
             }
@@ -612,17 +612,17 @@ fn a_killed_recording_has_its_marks() {
         child.kill().unwrap();
         child.wait().unwrap();
         let older = |at: &Instant| killed.duration_since(*at) > Duration::from_secs(1);
-        let due: Vec<_> = told
+        let due: Vec<_> = reported
             .iter()
             .filter(|(at, _)| older(at))
             .map(|(_, timecode)| (*timecode, "a mark".to_owned()))
             .collect();
-        assert!(due.len() > 2, "{mime_type}: {told:?}");
+        assert!(due.len() > 2, "{mime_type}: {reported:?}");
         let found = chapters(path);
         eprintln!(
             "{mime_type}: {} of {} reported marks are in the file",
             found.len(),
-            told.len()
+            reported.len()
         );
         // To within the resolution of a container with millisecond timestamps. (WAV counts samples, which round
         // differently.)

@@ -34,22 +34,22 @@ fn assert_in_place(path: &Path, kept: &Kept, muted: std::ops::Range<u64>, least:
         "{} pictures",
         found.frames.len()
     );
-    for picture in &found.frames {
-        let recorded = picture.recorded + 0.6e6;
+    for frame in &found.frames {
+        let recorded = frame.recorded + 0.6e6;
         if muted.contains(&(recorded as u64)) {
-            assert_eq!(picture.source, None, "{picture:?} should be black");
+            assert_eq!(frame.source, None, "{frame:?} should be black");
             continue;
         }
-        let Some(shown) = picture.source.map(|source| source + ORIGIN) else {
+        let Some(shown) = frame.source.map(|source| source + ORIGIN) else {
             panic!(
-                "{picture:?} cannot be read, muted: {muted:?}: {:?}",
+                "{frame:?} cannot be read, muted: {muted:?}: {:?}",
                 found.frames
             );
         };
         let late = kept.source_at(recorded) - shown as f64;
         assert!(
             (-0.1e6..FRAME as f64 + 1.2e6).contains(&late),
-            "{picture:?} is {late} ns late in {kept:?}"
+            "{frame:?} is {late} ns late in {kept:?}"
         );
     }
 }

@@ -83,10 +83,10 @@ fn refused_caps_suggest_elements_to_insert() {
             assert_eq!(pushed, Err(gst::FlowError::NotNegotiated));
         }
         rig.bus.wait("a warning", |all| !all.is_empty());
-        let said = warnings(&rig);
-        assert_eq!(said.len(), 1, "once: {said:?}");
-        assert_has(&said[0], words);
-        assert_has(&said[0], &[&template.replace("%u", "0"), &known]);
+        let output = warnings(&rig);
+        assert_eq!(output.len(), 1, "once: {output:?}");
+        assert_has(&output[0], words);
+        assert_has(&output[0], &[&template.replace("%u", "0"), &known]);
     }
 }
 

@@ -20,16 +20,16 @@ fn players_find_start_and_end_of_the_audio_to_the_sample() {
         recipe.until = recipe.from + 3 * SECOND;
         recipe = recipe.with("audio-bitrate-mode", mode);
         let take = take(&recipe);
-        let due = (take.kept.total() * 48_000 + SECOND / 2) / SECOND;
+        let expected = (take.kept.total() * 48_000 + SECOND / 2) / SECOND;
         let mut ffmpeg = Command::new("ffmpeg");
         let ffmpeg = ffmpeg
             .args(["-v", "error", "-nostdin", "-i"])
             .arg(&take.path);
-        let (bytes, said) = media::run(ffmpeg.args(["-f", "s32le", "-ac", "1", "pipe:1"]));
-        assert_eq!(said, "");
+        let (bytes, output) = media::run(ffmpeg.args(["-f", "s32le", "-ac", "1", "pipe:1"]));
+        assert_eq!(output, "");
         assert!(
-            (bytes.len() as u64 / 4).abs_diff(due) <= 1,
-            "{} of {due}",
+            (bytes.len() as u64 / 4).abs_diff(expected) <= 1,
+            "{} of {expected}",
             bytes.len() / 4
         );
         let samples = bytes
@@ -37,13 +37,13 @@ fn players_find_start_and_end_of_the_audio_to_the_sample() {
             .0
             .iter()
             .map(|four| i32::from_le_bytes(*four));
-        let sound = common::judge::decode::DecodedAudio {
+        let audio = common::judge::decode::DecodedAudio {
             rate: 48_000,
             channels: 1,
             samples: samples.collect(),
             blocks: vec![(0, 0.0)],
         };
-        let places = position::find(&sound, 10e9).unwrap();
+        let places = position::find(&audio, 10e9).unwrap();
         position::check(&places, &take.kept, 0.2e6).unwrap();
     }
 }

@@ -262,12 +262,12 @@ fn video_is_black_from_the_instant_on_and_audio_continues() {
     assert_eq!(seen[0], (0, Some(80)));
     let black = luma(&take.path, "null", (160, 120));
     let pictures = decode::video(&take.path, 0).unwrap();
-    for (picture, luma) in pictures.frames.iter().zip(black) {
-        if picture.source.is_none() {
+    for (frame, luma) in pictures.frames.iter().zip(black) {
+        if frame.source.is_none() {
             assert!(
                 luma.iter().all(|p| *p < 24),
                 "not black at {}",
-                picture.recorded
+                frame.recorded
             );
         }
     }
@@ -309,7 +309,7 @@ fn mute_may_be_set_from_other_threads() {
         take.wrap();
         let (runs, length) = runs(&take.heard(0));
         assert_eq!(length, 100 * 48, "round {round}");
-        let due = if muted { vec![] } else { vec![run(0, 100, 0)] };
-        assert_eq!(runs, due, "round {round}");
+        let expected = if muted { vec![] } else { vec![run(0, 100, 0)] };
+        assert_eq!(runs, expected, "round {round}");
     }
 }

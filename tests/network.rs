@@ -82,7 +82,7 @@ fn over_the_network(name: &str, video: &str, codec: &str, depay: &str) {
     pictures.link(&outer.pad("video_%u")).unwrap();
     sound.link(&outer.pad("audio_%u")).unwrap();
     outer.set_state(gst::State::Playing);
-    let begun = Instant::now();
+    let started = Instant::now();
     let base = outer.running_time();
     let faults = Faults {
         loss: LOSS,
@@ -92,8 +92,8 @@ fn over_the_network(name: &str, video: &str, codec: &str, depay: &str) {
             .map(|(from, to)| from * 1_000..to * 1_000)
             .collect(),
     };
-    let (_video, video_port) = Network::new(ports[0], begun, faults.clone());
-    let (_audio, audio_port) = Network::new(ports[1], begun, faults);
+    let (_video, video_port) = Network::new(ports[0], started, faults.clone());
+    let (_audio, audio_port) = Network::new(ports[1], started, faults);
     let mut sending = sender(&outer.pipeline, video, 0, [video_port, audio_port]);
     for (number, at) in restarts.into_iter().enumerate() {
         outer.wait_running_time(base + at * SECOND);
@@ -113,22 +113,22 @@ fn over_the_network(name: &str, video: &str, codec: &str, depay: &str) {
     assert!(kept.total() > (length - 3) * SECOND, "{kept:?}");
     let shown = decode::video(&path, 0).unwrap();
     // The frames that are complete despite the losses.
-    let told = shown
+    let reported = shown
         .frames
         .iter()
         .filter_map(|p| Some((p.recorded, p.source? as f64)));
-    let told: Vec<_> = told
+    let reported: Vec<_> = reported
         .map(|(recorded, source)| (recorded + from as f64, source))
         .collect();
     let away: u64 = outages.iter().map(|(from, to)| to - from).sum();
-    let due = (length - away) * 25;
+    let expected = (length - away) * 25;
     assert!(
-        told.len() as u64 > due / 10,
-        "{} frames, expected {due}",
-        told.len()
+        reported.len() as u64 > expected / 10,
+        "{} frames, expected {expected}",
+        reported.len()
     );
     // The jitter buffer estimates the network's delay from the fastest packet.
-    let mut late: Vec<_> = told
+    let mut late: Vec<_> = reported
         .iter()
         .map(|(recorded, source)| recorded - source)
         .collect();
@@ -153,7 +153,7 @@ fn over_the_network(name: &str, video: &str, codec: &str, depay: &str) {
             let since = source - base as f64;
             (second as f64 * 1e9..(second + 4) as f64 * 1e9).contains(&since)
         };
-        let some = told.iter().any(|told| of_it(&told));
+        let some = reported.iter().any(|reported| of_it(&reported));
         assert!(
             some || is_away,
             "no frame in second {second} and the three after it"
@@ -161,7 +161,7 @@ fn over_the_network(name: &str, video: &str, codec: &str, depay: &str) {
     }
     let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
     let end = sound.blocks.last().map_or(0.0, |block| block.1);
-    let pictures_end = shown.frames.last().map_or(0.0, |picture| picture.recorded);
+    let pictures_end = shown.frames.last().map_or(0.0, |frame| frame.recorded);
     assert!(
         (end - pictures_end).abs() < 2e9,
         "audio ends at {end}, video at {pictures_end}"

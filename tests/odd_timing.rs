@@ -33,8 +33,8 @@ fn both(sound: &Source, pictures: &Source, from: u64, to: u64, later: u64) {
             Some(10 * MILLI),
         ));
         if n % 4 == 0 {
-            let picture = shot(&small(), n * 10 * MILLI);
-            pictures.push(stamped(picture, Some(n * 10 * MILLI + later), Some(FRAME)));
+            let frame = shot(&small(), n * 10 * MILLI);
+            pictures.push(stamped(frame, Some(n * 10 * MILLI + later), Some(FRAME)));
         }
     }
 }
@@ -58,13 +58,13 @@ fn end(take: &Take, sound: &Source, pictures: &Source) {
 #[track_caller]
 fn assert_seconds(take: &Take, sources: &[u64]) {
     let seen = take.seen();
-    let due: Vec<_> = (0u64..)
+    let expected: Vec<_> = (0u64..)
         .zip(sources)
         .flat_map(|(n, source)| {
             (0..25u64).map(move |k| (n * 1000 + k * 40, Some(source / MILLI + k * 40)))
         })
         .collect();
-    assert_eq!(seen, due);
+    assert_eq!(seen, expected);
 }
 
 #[test]
@@ -322,8 +322,8 @@ fn durations_of_zero_and_none() {
         for n in 0..100 {
             sound.push(stamped(tick(n), Some(n * 10 * MILLI), duration));
             if n % 4 == 0 {
-                let picture = shot(&small(), n * 10 * MILLI);
-                pictures.push(stamped(picture, Some(n * 10 * MILLI), duration));
+                let frame = shot(&small(), n * 10 * MILLI);
+                pictures.push(stamped(frame, Some(n * 10 * MILLI), duration));
             }
         }
         end(&take, &sound, &pictures);
@@ -458,8 +458,8 @@ fn a_thousand_frames_per_second() {
     }
     pictures.end();
     take.wrap();
-    let due: Vec<_> = (0..1000).map(|n| (n, Some(n))).collect();
-    assert_eq!(take.seen(), due);
+    let expected: Vec<_> = (0..1000).map(|n| (n, Some(n))).collect();
+    assert_eq!(take.seen(), expected);
 }
 
 #[test]
@@ -615,9 +615,9 @@ fn every_audio_format() {
                 .map(|s| s.unsigned_abs())
                 .max()
                 .unwrap();
-            let due = 0.8 * f64::from(i32::MAX);
+            let expected = 0.8 * f64::from(i32::MAX);
             assert!(
-                (f64::from(loud) / due - 1.0).abs() < 0.02,
+                (f64::from(loud) / expected - 1.0).abs() < 0.02,
                 "{format} {layout}: {loud}"
             );
         }
@@ -636,12 +636,12 @@ fn every_video_format() {
         let take = line(PICTURES, &source, "video_%u");
         let pictures = luma(&take.path, "null", (64, 48));
         assert_eq!(pictures.len(), 3, "{format}");
-        for picture in pictures {
-            let bright = picture.iter().filter(|p| **p > 200).count();
+        for frame in pictures {
+            let bright = frame.iter().filter(|p| **p > 200).count();
             assert!(
                 bright > 64 * 48 * 9 / 10,
                 "{format}: {bright} of {}",
-                picture.len()
+                frame.len()
             );
         }
     }
@@ -678,23 +678,27 @@ fn an_hour_of_drift(second: u64) {
             (span.recorded.end - 1, first + span.len() - 1),
         ] {
             let at = recorded as f64 / RATE as f64;
-            let due = index as f64 / RATE as f64 * second as f64 / 1e9;
+            let expected = index as f64 / RATE as f64 * second as f64 / 1e9;
             // The tolerance is 40 ms for a second.
             assert!(
-                (at - due).abs() < 0.042,
-                "sample {index} at {at}, expected at {due}"
+                (at - expected).abs() < 0.042,
+                "sample {index} at {at}, expected at {expected}"
             );
         }
     }
     assert!(heard > 3599 * RATE, "{heard}");
     assert!(spans.len() < 40, "{} seams", spans.len());
     let last = spans.last().unwrap().recorded.end as f64 / RATE as f64;
-    let due = 3600.0 * second as f64 / 1e9;
+    let expected = 3600.0 * second as f64 / 1e9;
     assert!(
-        (last - due).abs() < 0.042,
-        "audio ends at {last}, expected {due}"
+        (last - expected).abs() < 0.042,
+        "audio ends at {last}, expected {expected}"
     );
-    assert!((take.length() - due).abs() < 0.042, "{}", take.length());
+    assert!(
+        (take.length() - expected).abs() < 0.042,
+        "{}",
+        take.length()
+    );
     for (recorded, source) in take.seen() {
         assert!(recorded.abs_diff(source.unwrap()) <= 1);
     }

@@ -575,7 +575,7 @@ fn gaps_before_the_first_audio_of_a_live_track_do_not_move_it() {
     let pictures = live(&take, "video_%u", &small().to_caps().unwrap());
     let sound = live(&take, "audio_%u", &stereo(48_000).to_caps().unwrap());
     take.app.set_state(gst::State::Playing);
-    let begun = 3 * SECOND;
+    let started = 3 * SECOND;
     let mut coming = Vec::new();
     for n in 0..125 {
         let buffer = shot(&small(), n * FRAME);
@@ -586,7 +586,7 @@ fn gaps_before_the_first_audio_of_a_live_track_do_not_move_it() {
         });
     }
     for n in 0..200 {
-        let time = begun + n * 10 * MILLI;
+        let time = started + n * 10 * MILLI;
         let buffer = stamped(tick(300 + n), Some(time), Some(10 * MILLI));
         coming.push(Coming {
             at: time + 10 * MILLI,
@@ -596,7 +596,7 @@ fn gaps_before_the_first_audio_of_a_live_track_do_not_move_it() {
     }
     // All of it at once.
     take.app.wait_running_time(20 * MILLI);
-    sound.gap(0, begun);
+    sound.gap(0, started);
     record(&take, coming);
     let (runs, _) = runs(&take.heard(0));
     assert_eq!(runs, [(3 * 48_000, 3 * 48_000, 96_000)]);
@@ -754,12 +754,12 @@ fn a_pad_requested_after_a_flush_is_in_sync_with_the_others() {
         )
     );
     for (recorded, source) in take.seen() {
-        let due = if recorded < 2_000 {
+        let expected = if recorded < 2_000 {
             recorded + 1_000
         } else {
             recorded - 2_000
         };
-        assert_eq!(source, Some(due), "at {recorded}");
+        assert_eq!(source, Some(expected), "at {recorded}");
     }
 }
 

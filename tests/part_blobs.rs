@@ -19,14 +19,14 @@ fn blobs(outer: &App, folder: &std::path::Path, media: impl FnOnce(&App)) -> Vec
     outer.set_state(gst::State::Playing);
     outer.wait_for("stop", 1);
     assert_eq!(outer.warnings(), Vec::<String>::new());
-    let told = parts::from_messages(outer);
+    let reported = parts::from_messages(outer);
     let heard = outer.events();
     let blobs: Vec<_> = heard
         .iter()
         .filter(|heard| heard.name == "data-available")
         .collect();
-    assert_eq!(blobs.len(), told.len(), "one for each part");
-    let saved = told.into_iter().zip(blobs).map(|(part, blob)| {
+    assert_eq!(blobs.len(), reported.len(), "one for each part");
+    let saved = reported.into_iter().zip(blobs).map(|(part, blob)| {
         assert_eq!(blob.fields.get::<u32>("part").unwrap(), part.number);
         assert_eq!(blob.fields.get::<u64>("offset").unwrap(), 0);
         assert_eq!(blob.fields.get::<u64>("timecode").unwrap(), part.timecode);
@@ -96,8 +96,8 @@ fn video_of_each_container_continues_in_playable_blobs() {
         }
         let shown = sync::frame_times(&parts::video(&saved).unwrap()).unwrap();
         let found: Vec<u64> = shown.iter().map(|(_, at)| *at as u64 / 1_000).collect();
-        let due = log.unwrap().lock().unwrap().clone();
-        let due: Vec<u64> = due.iter().map(|at| (at + 500) / 1_000).collect();
-        assert_eq!(found, due, "{mime_type}");
+        let expected = log.unwrap().lock().unwrap().clone();
+        let expected: Vec<u64> = expected.iter().map(|at| (at + 500) / 1_000).collect();
+        assert_eq!(found, expected, "{mime_type}");
     }
 }

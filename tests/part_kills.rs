@@ -97,7 +97,7 @@ fn lost(kind: (&str, &str), chance: &mut Rng) -> Result<f64, String> {
         .spawn()
         .unwrap();
     let splits = 3 + chance.below(6);
-    let (mut begun, mut split) = (None, 0);
+    let (mut started, mut split) = (None, 0);
     let mut whole = BTreeMap::new();
     for line in BufReader::new(child.stdout.take().unwrap()).lines() {
         let line = line.unwrap();
@@ -107,7 +107,7 @@ fn lost(kind: (&str, &str), chance: &mut Rng) -> Result<f64, String> {
                 whole.insert(number.to_owned(), duration.parse::<f64>().unwrap() / 1e9);
             }
             ["split"] => split += 1,
-            [.., "start"] => begun = Some(Instant::now()),
+            [.., "start"] => started = Some(Instant::now()),
             _ => {}
         }
         if split == splits {
@@ -115,7 +115,7 @@ fn lost(kind: (&str, &str), chance: &mut Rng) -> Result<f64, String> {
         }
     }
     std::thread::sleep(Duration::from_micros(chance.below(60_000)));
-    let recorded = begun.unwrap().elapsed().as_secs_f64();
+    let recorded = started.unwrap().elapsed().as_secs_f64();
     child.kill().unwrap();
     child.wait().unwrap();
     let mut played = 0.0;

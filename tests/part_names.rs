@@ -26,12 +26,12 @@ fn record_in_parts(outer: &App, parts: usize) -> Vec<parts::Part> {
     outer.act("stop");
     outer.wait_for("stop", 1);
     let kept = outer.kept();
-    let told = parts::from_messages(outer);
-    assert_eq!(told.len(), parts, "{told:?}");
-    parts::check_contiguous(&told, kept.total(), 100_000.0).unwrap();
-    let sound = parts::audio(&told, None).unwrap();
+    let reported = parts::from_messages(outer);
+    assert_eq!(reported.len(), parts, "{reported:?}");
+    parts::check_contiguous(&reported, kept.total(), 100_000.0).unwrap();
+    let sound = parts::audio(&reported, None).unwrap();
     samples::check_continuous(&sound, &kept, &clock).unwrap();
-    told
+    reported
 }
 
 /// Returns the result of `name` from the signal; records the requested parts and their threads.
@@ -105,8 +105,8 @@ fn null_selects_the_name_of_location_which_continues_counting() {
         (part == 1).then(|| folder.join("named.wav"))
     });
     let parts = record_in_parts(&outer, 3);
-    let due = ["by-location-0.wav", "named.wav", "by-location-2.wav"];
-    assert_eq!(names(&parts), due);
+    let expected = ["by-location-0.wav", "named.wav", "by-location-2.wav"];
+    assert_eq!(names(&parts), expected);
 }
 
 #[test]
@@ -124,8 +124,8 @@ fn unusable_names_are_replaced_by_those_of_location() {
         _ => Some(std::ffi::OsString::from_vec(vec![b'/', 0xff]).into()),
     });
     let parts = record_in_parts(&outer, 5);
-    let due = ["0.wav", "1.wav", "taken.wav", "3.wav", "4.wav"];
-    assert_eq!(names(&parts), due);
+    let expected = ["0.wav", "1.wav", "taken.wav", "3.wav", "4.wav"];
+    assert_eq!(names(&parts), expected);
     let warnings = outer.warnings();
     assert_eq!(warnings.len(), 3, "{warnings:?}");
     assert!(warnings.iter().all(|text| text.contains("format-location")));

@@ -87,9 +87,9 @@ fn parts_with_video_do_not_exceed_the_size() {
         parts::check_contiguous(&parts, outer.kept().total(), 35e6).unwrap();
         let shown = sync::frame_times(&parts::video(&parts).unwrap()).unwrap();
         let found: Vec<u64> = shown.iter().map(|(_, at)| *at as u64 / 1_000).collect();
-        let due = log.lock().unwrap().clone();
-        let due: Vec<u64> = due.iter().map(|at| (at + 500) / 1_000).collect();
-        assert_eq!(found, due, "{name}");
+        let expected = log.lock().unwrap().clone();
+        let expected: Vec<u64> = expected.iter().map(|at| (at + 500) / 1_000).collect();
+        assert_eq!(found, expected, "{name}");
     }
 }
 

@@ -61,7 +61,7 @@ impl Fed {
 }
 
 /// The source samples of all parts, as (recorded, source, length), and their total length.
-fn heard(parts: &[parts::Part]) -> (Vec<(u64, u64, u64)>, u64) {
+fn events(parts: &[parts::Part]) -> (Vec<(u64, u64, u64)>, u64) {
     runs(&samples::spans(&parts::audio(parts, None).unwrap()))
 }
 
@@ -69,10 +69,7 @@ fn heard(parts: &[parts::Part]) -> (Vec<(u64, u64, u64)>, u64) {
 fn frames(parts: &[parts::Part]) -> Vec<Vec<u64>> {
     let of_part = |part: &parts::Part| {
         let pictures = decode::video(&part.path, 0).unwrap();
-        let sources = pictures
-            .frames
-            .iter()
-            .map(|picture| picture.source.unwrap());
+        let sources = pictures.frames.iter().map(|frame| frame.source.unwrap());
         sources.map(|at| (at + MILLI / 2) / MILLI).collect()
     };
     parts.iter().map(of_part).collect()
@@ -101,10 +98,10 @@ fn a_split_before_the_start_is_decided_ends_a_part() {
         fed.video(25);
         let parts = fed.end();
         assert_eq!(starts(&parts), [0, 480, 760], "autostart: {autostart}");
-        assert_eq!(heard(&parts), (vec![(0, 0, 48_000)], 48_000));
-        let due = [0..12, 12..19, 19..25];
-        let due = due.map(|frames| frames.map(|n| n * 40).collect::<Vec<u64>>());
-        assert_eq!(frames(&parts), due);
+        assert_eq!(events(&parts), (vec![(0, 0, 48_000)], 48_000));
+        let expected = [0..12, 12..19, 19..25];
+        let expected = expected.map(|frames| frames.map(|n| n * 40).collect::<Vec<u64>>());
+        assert_eq!(frames(&parts), expected);
     }
 }
 
@@ -115,7 +112,7 @@ fn media_from_before_the_start_is_decided_fills_many_parts() {
     fed.video(25);
     let parts = fed.end();
     assert_eq!(starts(&parts), [0, 160, 320, 480, 640, 800, 960]);
-    assert_eq!(heard(&parts), (vec![(0, 0, 48_000)], 48_000));
+    assert_eq!(events(&parts), (vec![(0, 0, 48_000)], 48_000));
     assert_eq!(frames(&parts).concat().len(), 25);
 }
 
@@ -128,7 +125,7 @@ fn a_split_before_the_start_is_decided_does_not_exceed_the_maximum_duration() {
     fed.video(25);
     let parts = fed.end();
     assert_eq!(starts(&parts), [0, 320, 640, 800]);
-    assert_eq!(heard(&parts), (vec![(0, 0, 48_000)], 48_000));
+    assert_eq!(events(&parts), (vec![(0, 0, 48_000)], 48_000));
 }
 
 #[test]
@@ -152,9 +149,9 @@ fn pauses_and_splits_before_the_start_is_decided() {
     let parts = fed.end();
     assert_eq!(starts(&parts), [0, 200, 600, 800]);
     let spans = vec![(0, 0, 19_200), (19_200, 28_800, 19_200)];
-    assert_eq!(heard(&parts), (spans, 38_400));
+    assert_eq!(events(&parts), (spans, 38_400));
     let frames = frames(&parts);
-    let due = [0..5, 5..10, 15..20, 20..25];
-    let due = due.map(|frames| frames.map(|n| n * 40).collect::<Vec<u64>>());
-    assert_eq!(frames, due);
+    let expected = [0..5, 5..10, 15..20, 20..25];
+    let expected = expected.map(|frames| frames.map(|n| n * 40).collect::<Vec<u64>>());
+    assert_eq!(frames, expected);
 }

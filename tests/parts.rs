@@ -116,18 +116,18 @@ fn every_frame_is_in_one_part() {
     let (start, end) = kept.intervals[0];
     outer.set_state(gst::State::Null);
     let log = log.lock().unwrap().clone();
-    let begun = log.iter().filter(|at| (start + 1..end).contains(*at));
+    let started = log.iter().filter(|at| (start + 1..end).contains(*at));
     // And the one visible at the start.
-    let mut due: Vec<u64> = log
+    let mut expected: Vec<u64> = log
         .iter()
         .filter(|at| **at <= start)
         .copied()
         .last()
         .into_iter()
         .collect();
-    due.extend(begun);
+    expected.extend(started);
     let micro = |at: u64| (at + 500) / 1_000;
-    let due: Vec<u64> = due.into_iter().map(micro).collect();
+    let expected: Vec<u64> = expected.into_iter().map(micro).collect();
     let found: Vec<u64> = shown
         .iter()
         .map(|(_, source)| micro(*source as u64))
@@ -138,16 +138,19 @@ fn every_frame_is_in_one_part() {
         "{found:?}"
     );
     assert!(
-        found.iter().all(|frame| due.contains(frame)),
-        "{found:?}, expected {due:?}"
+        found.iter().all(|frame| expected.contains(frame)),
+        "{found:?}, expected {expected:?}"
     );
     assert!(
-        found.len() + due.len() / 10 >= due.len(),
-        "{found:?}, expected {due:?}"
+        found.len() + expected.len() / 10 >= expected.len(),
+        "{found:?}, expected {expected:?}"
     );
     for part in &parts[1..] {
         let instant = micro(part.running_time);
-        assert!(due.contains(&instant), "{part:?} begins with no frame");
+        assert!(
+            expected.contains(&instant),
+            "{part:?} does not start with a frame"
+        );
     }
 }
 
@@ -174,13 +177,13 @@ fn parts_of_a_file_split_by_time_start_with_frames() {
         .iter()
         .map(|(_, source)| *source as u64 / 1_000)
         .collect();
-    let due: Vec<u64> = log
+    let expected: Vec<u64> = log
         .lock()
         .unwrap()
         .iter()
         .map(|at| (at + 500) / 1_000)
         .collect();
-    assert_eq!(found, due);
+    assert_eq!(found, expected);
 }
 
 /// The payloads of a stream's packets, as hashes.
@@ -279,10 +282,10 @@ fn copied_packets_are_each_in_one_part() {
             "{name}: {total}, {in_all}"
         );
         for stream in ["v:0", "a:0"] {
-            let due = payloads(&whole[0].path, stream);
+            let expected = payloads(&whole[0].path, stream);
             let found = split.iter().flat_map(|part| payloads(&part.path, stream));
             let found: Vec<String> = found.collect();
-            assert_eq!(found, due, "{name} {stream}");
+            assert_eq!(found, expected, "{name} {stream}");
         }
         for part in &split {
             common::judge::file::decodes_without_errors(&part.path).unwrap();
@@ -315,13 +318,13 @@ fn the_last_part_is_as_long_as_its_media() {
         let durations = parts::from_messages(&outer);
         let durations: Vec<u64> = durations.iter().map(|part| part.duration).collect();
         // The source's first sample may be half a sample late.
-        let due = [SECOND, 500 * MILLI];
+        let expected = [SECOND, 500 * MILLI];
         assert!(
             durations.len() == 2
                 && durations
                     .iter()
-                    .zip(due)
-                    .all(|(one, due)| one.abs_diff(due) < SECOND / 48_000),
+                    .zip(expected)
+                    .all(|(one, expected)| one.abs_diff(expected) < SECOND / 48_000),
             "{mime_type}: {durations:?}"
         );
     }

@@ -136,8 +136,8 @@ fn encoded_video_starts_at_its_own_keyframe() {
         "begins at {begin}, called at {before}"
     );
     let keys = bench.keys.lock().unwrap().clone();
-    let due = keys.iter().rfind(|key| **key + past <= before);
-    assert_eq!(Some(&begin), due, "{keys:?}");
+    let expected = keys.iter().rfind(|key| **key + past <= before);
+    assert_eq!(Some(&begin), expected, "{keys:?}");
     let sources = bench.sources();
     whole::webm(&bench.path(0, "webm"), &kept, &sources, 1).unwrap();
 }
@@ -172,19 +172,19 @@ fn stats_report_the_past_and_lowering_it_keeps_the_newest() {
     bench.counted();
     bench.play();
     bench.rest(2500 * MILLI);
-    let told = |name: &str| {
+    let reported = |name: &str| {
         let stats = bench.outer.recorder.property::<gst::Structure>("stats");
         stats.get::<u64>(name).unwrap()
     };
-    let time = told("pre-recorded");
+    let time = reported("pre-recorded");
     assert!((1900 * MILLI..2500 * MILLI).contains(&time), "{time}");
-    let bytes = told("pre-recorded-bytes");
+    let bytes = reported("pre-recorded-bytes");
     assert!(bytes > 192_000 * 19 / 10, "{bytes}");
     bench
         .outer
         .recorder
         .set_property("pre-record-time", 500 * MILLI);
-    let time = told("pre-recorded");
+    let time = reported("pre-recorded");
     assert!((400 * MILLI..SECOND).contains(&time), "{time}");
     let before = bench.outer.act("start").0;
     bench.outer.act("stop");
@@ -193,7 +193,7 @@ fn stats_report_the_past_and_lowering_it_keeps_the_newest() {
     assert!(begin + 501 * MILLI >= before, "{begin} for {before}");
     // Nothing is kept any more.
     bench.outer.recorder.set_property("pre-record-time", 0u64);
-    assert_eq!(told("pre-recorded-bytes"), 0);
+    assert_eq!(reported("pre-recorded-bytes"), 0);
     let (before, after) = bench.outer.act("start");
     bench.rest(100 * MILLI);
     bench.outer.act("stop");
@@ -351,10 +351,10 @@ fn the_past_continues_across_paused() {
     let path = bench.path(0, "webm");
     decode::video(&path, 0).unwrap();
     file::decodes_without_errors(&path).unwrap();
-    let told = file::duration(&path).unwrap();
+    let reported = file::duration(&path).unwrap();
     assert!(
-        (told - kept.total() as f64).abs() < 60e6,
-        "{told} for {kept:?}"
+        (reported - kept.total() as f64).abs() < 60e6,
+        "{reported} for {kept:?}"
     );
 }
 

@@ -67,21 +67,21 @@ fn several_cameras_start_together() {
     );
     let path = bench.path(0, "webm");
     for (track, sources) in [(0, first.lock().unwrap().clone()), (1, bench.sources())] {
-        let pictures = sync::frame_times(&decode::video(&path, track).unwrap()).unwrap();
+        let frames = sync::frame_times(&decode::video(&path, track).unwrap()).unwrap();
         // The other's keyframe may be later than the cut: until then it has no frame, or has that one slightly
         // early.
-        let (begins, _) = pictures[0];
+        let (begins, _) = frames[0];
         assert!(begins < (KEYS + FRAME) as f64, "{track}: {begins}");
-        let (second, source) = pictures[1];
-        let due = source - begin as f64;
+        let (second, source) = frames[1];
+        let expected = source - begin as f64;
         assert!(
-            (second - due).abs() < 2.0 * whole::WEBM,
-            "{track}: {second}, expected {due}"
+            (second - expected).abs() < 2.0 * whole::WEBM,
+            "{track}: {second}, expected {expected}"
         );
         let late = Kept {
             intervals: vec![(source.round() as u64, kept.intervals[0].1)],
         };
-        let shown = pictures.iter().skip(1);
+        let shown = frames.iter().skip(1);
         let shown: Vec<_> = shown.map(|(at, what)| (at - second, *what)).collect();
         sync::check_frames(&shown, &late, &sources, 2.0 * whole::WEBM, 0).unwrap();
     }
@@ -99,14 +99,14 @@ fn pads_are_added_and_released_while_inactive() {
     let late = bench
         .outer
         .source(&format!("videotestsrc is-live=true ! {SMALL}"));
-    let pictures = tag::video(&late);
+    let frames = tag::video(&late);
     let added = bench.outer.pad("video_%u");
     late.link(&added).unwrap();
     late.parent_element()
         .unwrap()
         .sync_state_with_parent()
         .unwrap();
-    assert!(holds_within(DEADLINE, || !pictures
+    assert!(holds_within(DEADLINE, || !frames
         .lock()
         .unwrap()
         .is_empty()));
@@ -168,14 +168,14 @@ fn other_codecs_are_recorded_from_the_past() {
             "{mime_type}: {kept:?}"
         );
         let path = bench.path(0, extension);
-        let pictures = sync::frame_times(&decode::video(&path, 0).unwrap()).unwrap();
+        let frames = sync::frame_times(&decode::video(&path, 0).unwrap()).unwrap();
         // Theora counts frames.
         let tolerance = if extension == "ogv" {
             FRAME as f64
         } else {
             whole::WEBM
         };
-        sync::check_frames(&pictures, &kept, &bench.sources(), tolerance, 0)
+        sync::check_frames(&frames, &kept, &bench.sources(), tolerance, 0)
             .unwrap_or_else(|err| panic!("{mime_type}: {err} {:?}", bench.outer.warnings()));
         let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
         let horizon = kept.intervals[0].1 as f64 + 1e9;
@@ -257,8 +257,8 @@ fn recordings_start_at_any_requested_instant() {
                     "{number}: {begin} for {before}"
                 );
             } else {
-                let due = |call: u64| keys.iter().rfind(|key| **key + past <= call);
-                let is_due = due(*before) == Some(&begin) || due(*after) == Some(&begin);
+                let expected = |call: u64| keys.iter().rfind(|key| **key + past <= call);
+                let is_due = expected(*before) == Some(&begin) || expected(*after) == Some(&begin);
                 assert!(is_due, "{number}: {begin} for {before}, {keys:?}");
             }
             let kept = kept(&stops[number]);

@@ -101,14 +101,14 @@ fn an_encoder_that_fails_while_recording_posts_a_warning() {
             let begin = kept.intervals[0].0;
             assert!(begin + past <= before, "{mime_type}: {kept:?}");
             let path = bench.path(number, extension);
-            let pictures = sync::frame_times(&decode::video(&path, 0).unwrap()).unwrap();
+            let frames = sync::frame_times(&decode::video(&path, 0).unwrap()).unwrap();
             // Theora counts frames.
             let tolerance = if extension == "ogv" {
                 FRAME as f64
             } else {
                 whole::WEBM
             };
-            sync::check_frames(&pictures, &kept, &bench.sources(), tolerance, 0)
+            sync::check_frames(&frames, &kept, &bench.sources(), tolerance, 0)
                 .unwrap_or_else(|err| panic!("{mime_type} {number}: {err}"));
             file::decodes_without_errors(&path).unwrap();
         }
@@ -161,9 +161,9 @@ fn an_encoder_that_is_slow_to_start_loses_no_frame() {
     bench.outer.set_state(gst::State::Null);
     assert_eq!(bench.outer.warnings(), Vec::<String>::new());
     let path = bench.path(0, "webm");
-    let pictures = sync::frame_times(&decode::video(&path, 0).unwrap()).unwrap();
+    let frames = sync::frame_times(&decode::video(&path, 0).unwrap()).unwrap();
     // The first frame arrived slightly before the audio, or after it.
-    sync::check_frames(&pictures, &kept(&stop), &bench.sources(), FRAME as f64, 1).unwrap();
+    sync::check_frames(&frames, &kept(&stop), &bench.sources(), FRAME as f64, 1).unwrap();
     file::decodes_without_errors(&path).unwrap();
 }
 
@@ -234,8 +234,8 @@ fn a_track_without_data_so_far_starts_at_the_cut() {
     let stop = bench.stopped(1).remove(0);
     bench.outer.set_state(gst::State::Null);
     let path = bench.path(0, "webm");
-    let pictures = sync::frame_times(&decode::video(&path, 0).unwrap()).unwrap();
-    sync::check_frames(&pictures, &kept(&stop), &bench.sources(), FRAME as f64, 1).unwrap();
+    let frames = sync::frame_times(&decode::video(&path, 0).unwrap()).unwrap();
+    sync::check_frames(&frames, &kept(&stop), &bench.sources(), FRAME as f64, 1).unwrap();
     file::decodes_without_errors(&path).unwrap();
 }
 

@@ -159,12 +159,12 @@ fn a_muted_video_track_is_black_in_the_past() {
     let begin = kept(&stop).intervals[0].0 as f64;
     let pictures = decode::video(&bench.path(0, "webm"), 0).unwrap();
     let mut black = 0;
-    for picture in &pictures.frames {
-        let at = begin + picture.recorded;
+    for frame in &pictures.frames {
+        let at = begin + frame.recorded;
         let (from, to) = (muted as f64, unmuted as f64);
         let near = (at - from).abs().min((at - to).abs());
         // Black frames show no time.
-        let is_black = picture.source.is_none();
+        let is_black = frame.source.is_none();
         black += usize::from(is_black);
         if near > 2.0 * FRAME as f64 {
             assert_eq!(

@@ -35,10 +35,10 @@ fn fifty_recordings_do_not_affect_the_preview() {
         &directory.path().join("round-%05d.webm"),
     );
     let preview = preview_branch(&app);
-    let sound = app.source(
+    let audio = app.source(
         "audiotestsrc is-live=true samplesperbuffer=480 ! audio/x-raw,rate=48000,channels=2",
     );
-    sound.link(&app.pad("audio_%u")).unwrap();
+    audio.link(&app.pad("audio_%u")).unwrap();
     app.set_state(gst::State::Playing);
     assert!(holds_within(DEADLINE, || preview
         .lock()

@@ -102,10 +102,10 @@ fn lost_network_packets_do_not_move_the_others() {
     for attempt in 1..=TRIES {
         let (take, kept) = over_the_network(0.05);
         let samples = decode::audio(&take.path, 0, None).unwrap();
-        let due = kept.total() * 48 / MILLI;
+        let expected = kept.total() * 48 / MILLI;
         assert!(
-            samples.len().abs_diff(due) <= 1,
-            "{} for {due}",
+            samples.len().abs_diff(expected) <= 1,
+            "{} for {expected}",
             samples.len()
         );
         let silent = samples
@@ -146,11 +146,11 @@ wireplumber &
 #[test]
 fn a_sound_server_and_a_camera_together() {
     for attempt in 1..=TRIES {
-        let (passed, told) = session();
+        let (passed, reported) = session();
         // PipeWire has not linked the camera: not an attempt.
-        let flows = !told.contains("nothing flows");
+        let flows = !reported.contains("nothing flows");
         if passed || flows || attempt == TRIES {
-            assert!(passed && told.contains("1 passed"), "{told}");
+            assert!(passed && reported.contains("1 passed"), "{reported}");
             return;
         }
     }
@@ -173,8 +173,8 @@ fn session() -> (bool, String) {
         .expect("dbus-run-session runs (Debian packages dbus, pipewire, wireplumber)");
     let said = String::from_utf8_lossy(&output.stdout);
     let wept = String::from_utf8_lossy(&output.stderr);
-    let told = format!("{}\n{said}\n{wept}", output.status);
-    (output.status.success(), told)
+    let reported = format!("{}\n{said}\n{wept}", output.status);
+    (output.status.success(), reported)
 }
 
 struct Pulse(Child);
@@ -227,7 +227,7 @@ fn inside_a_session() {
             Ok(()) => return,
             Err(error) => last = error,
         }
-        println!("once more: {last}");
+        println!("trying again: {last}");
     }
     panic!("{last}");
 }
@@ -259,14 +259,14 @@ fn take_of_both(server: &str) -> Result<(), String> {
     let camera = take
         .app
         .source("pipewiresrc target-object=testcam ! videoconvert ! video/x-raw,format=I420");
-    let (heard, seen) = (tag_free_count(&microphone), tag_free_count(&camera));
+    let (events, seen) = (tag_free_count(&microphone), tag_free_count(&camera));
     microphone.link(&take.app.pad("audio_%u")).unwrap();
     camera.link(&take.app.pad("video_%u")).unwrap();
     take.app.set_state(gst::State::Playing);
     let flows =
         |count: &std::sync::atomic::AtomicU64| count.load(std::sync::atomic::Ordering::SeqCst) > 10;
-    if !holds_within(DEADLINE, || flows(&heard) && flows(&seen)) {
-        return Err(format!("no data: {heard:?} samples, {seen:?} frames"));
+    if !holds_within(DEADLINE, || flows(&events) && flows(&seen)) {
+        return Err(format!("no data: {events:?} samples, {seen:?} frames"));
     }
     for (action, then) in [
         ("start", 1500),
@@ -292,7 +292,7 @@ fn take_of_both(server: &str) -> Result<(), String> {
         .filter_map(|p| Some(kept.source_at(p.recorded) - p.source? as f64))
         .collect();
     if late.len() < 50 {
-        return Err(format!("only {} pictures", late.len()));
+        return Err(format!("only {} frames", late.len()));
     }
     late.sort_by(f64::total_cmp);
     let (middle, first, last) = (

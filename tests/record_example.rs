@@ -180,7 +180,7 @@ fn errors_are_plain() {
         let left = std::fs::read_dir(dir.path())
             .expect("the directory")
             .count();
-        assert_eq!(left, 0, "{line} left something behind");
+        assert_eq!(left, 0, "{line} left a file behind");
     }
 }
 
@@ -300,7 +300,7 @@ fn a_signal_starts_it_with_the_past() {
         .expect("the recorder starts");
     let mut lines = BufReader::new(child.stderr.take().expect("its stderr")).lines();
     let kept = lines.any(|line| line.expect("a line").starts_with("keeping the past"));
-    assert!(kept, "it ended before it kept anything");
+    assert!(kept, "it exited before it kept anything");
     let sent = Command::new("kill")
         .args(["-s", "USR1", &child.id().to_string()])
         .status()

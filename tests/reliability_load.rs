@@ -253,11 +253,11 @@ fn slow_encoder(mime_type: &str, (width, height): (usize, usize), time: Duration
     );
     assert!(dropped > 0, "it was fast enough");
     assert_eq!(buffers, encoded + dropped);
-    let told = rig
+    let reported = rig
         .messages
         .wait("stop", |all| all.iter().any(|e| e.kind == Kind::Stop));
     let cut = |kind| {
-        let event = told.iter().find(|e| e.kind == kind).unwrap();
+        let event = reported.iter().find(|e| e.kind == kind).unwrap();
         event
             .fields
             .as_ref()
@@ -314,10 +314,10 @@ fn slow_encoder(mime_type: &str, (width, height): (usize, usize), time: Duration
     // Video: as evenly as the encoder permits, from the first dropped frame on.
     let times: Vec<f64> = media_times(&path);
     let gaps: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    let hole = gaps.iter().copied().fold(0.0, f64::max);
+    let gap = gaps.iter().copied().fold(0.0, f64::max);
     let slowest = encoder.slowest().as_secs_f64();
-    eprintln!("the longest gap: {hole:.3} s, the longest for a frame: {slowest:.3} s");
-    assert!(hole < 2.0 * slowest + 0.034, "{gaps:?}");
+    eprintln!("the longest gap: {gap:.3} s, the longest for a frame: {slowest:.3} s");
+    assert!(gap < 2.0 * slowest + 0.034, "{gaps:?}");
     let later = &gaps[gaps.len() - 10..];
     let longest = later.iter().copied().fold(0.0, f64::max);
     let mean = later.iter().sum::<f64>() / later.len() as f64;

@@ -23,7 +23,7 @@ fn backwards(rate: f64) -> gst::FormattedSegment<gst::ClockTime> {
 fn play(take: &Take, rate: f64, layout: gst_audio::AudioLayout) {
     let info = stereo(48_000);
     let planar = layout == gst_audio::AudioLayout::NonInterleaved;
-    let told = if planar {
+    let reported = if planar {
         gst_audio::AudioInfo::builder(info.format(), 48_000, 2)
             .layout(layout)
             .build()
@@ -31,7 +31,7 @@ fn play(take: &Take, rate: f64, layout: gst_audio::AudioLayout) {
     } else {
         info
     };
-    let sound = take.sound(&told, None);
+    let sound = take.sound(&reported, None);
     let pictures = take.pictures(&small(), None);
     for source in [&sound, &pictures] {
         source.segment(&backwards(rate));
@@ -80,12 +80,12 @@ fn assert_backwards(take: &Take) {
     let sound = decode::audio(&take.path, 0, None).unwrap();
     assert_eq!(sound.len(), 96_000);
     for (n, frame) in sound.samples.chunks_exact(2).enumerate() {
-        let due = counted::Reading::Index(95_999 - n as u64);
-        assert_eq!(counted::read(frame), due, "sample {n}");
+        let expected = counted::Reading::Index(95_999 - n as u64);
+        assert_eq!(counted::read(frame), expected, "sample {n}");
     }
     let seen = take.seen();
-    let due: Vec<_> = (0..50).map(|n| (n * 40, Some((49 - n) * 40))).collect();
-    assert_eq!(seen, due);
+    let expected: Vec<_> = (0..50).map(|n| (n * 40, Some((49 - n) * 40))).collect();
+    assert_eq!(seen, expected);
     assert!((take.length() - 2.0).abs() < 2e-3, "{}", take.length());
 }
 
@@ -108,8 +108,8 @@ fn twice_as_fast_takes_half_the_time() {
     let take = Take::new(BOTH);
     play(&take, 2.0, gst_audio::AudioLayout::Interleaved);
     take.decodes_without_errors();
-    let due: Vec<_> = (0..50).map(|n| (n * 20, Some((49 - n) * 40))).collect();
-    assert_eq!(take.seen(), due);
+    let expected: Vec<_> = (0..50).map(|n| (n * 20, Some((49 - n) * 40))).collect();
+    assert_eq!(take.seen(), expected);
     assert!((take.length() - 1.0).abs() < 2e-3, "{}", take.length());
 }
 

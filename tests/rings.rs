@@ -100,8 +100,8 @@ fn stop_reason(outer: &App) -> String {
 }
 
 /// Samples of the parts that still exist: the last ones, without a gap.
-fn the_last_are_whole(outer: &App, told: &[parts::Part], least: usize) {
-    let there: Vec<_> = told
+fn the_last_are_whole(outer: &App, reported: &[parts::Part], least: usize) {
+    let there: Vec<_> = reported
         .iter()
         .filter(|part| part.path.exists())
         .cloned()
@@ -109,7 +109,7 @@ fn the_last_are_whole(outer: &App, told: &[parts::Part], least: usize) {
     assert!(there.len() >= least, "{there:?}");
     assert_eq!(
         there.first().unwrap().number as usize,
-        told.len() - there.len()
+        reported.len() - there.len()
     );
     for part in &there {
         let sound = parts::audio(std::slice::from_ref(part), None).unwrap();
@@ -146,14 +146,14 @@ fn max_files_counts_over_all_recordings() {
     }
     // And that of another recorder.
     assert_eq!(watcher.end().files, 4);
-    let due = ["ring-05.wav", "ring-06.wav", "ring-07.wav", "ring-77.wav"];
-    assert_eq!(names(directory.path()), due);
+    let expected = ["ring-05.wav", "ring-06.wav", "ring-07.wav", "ring-77.wav"];
+    assert_eq!(names(directory.path()), expected);
     // All have been reported, and their blobs are still readable.
-    let told = parts::from_messages(&outer);
-    assert_eq!(told.len(), 8);
+    let reported = parts::from_messages(&outer);
+    assert_eq!(reported.len(), 8);
     let heard = outer.events();
     let blobs = heard.iter().filter(|heard| heard.name == "data-available");
-    for (blob, part) in blobs.zip(&told) {
+    for (blob, part) in blobs.zip(&reported) {
         let sample = blob.fields.get::<gst::Sample>("sample").unwrap();
         let bytes = sample.buffer().unwrap().map_readable().unwrap();
         assert_eq!(bytes.len() as u64, part.size);
@@ -184,10 +184,13 @@ fn max_total_bytes_is_never_exceeded() {
         println!("{seen:?} of {limit}");
         assert!(seen.bytes <= limit, "{seen:?}");
         assert!(seen.bytes > limit * 3 / 4, "{seen:?}");
-        let told = parts::from_messages(&outer);
-        assert!(told.len() > 3, "{told:?}");
-        assert!(told.iter().all(|part| part.size <= limit / 2), "{told:?}");
-        the_last_are_whole(&outer, &told, 2);
+        let reported = parts::from_messages(&outer);
+        assert!(reported.len() > 3, "{reported:?}");
+        assert!(
+            reported.iter().all(|part| part.size <= limit / 2),
+            "{reported:?}"
+        );
+        the_last_are_whole(&outer, &reported, 2);
         assert_eq!(stop_reason(&outer), "end-of-stream");
     }
 }
@@ -213,9 +216,9 @@ fn max_total_bytes_includes_an_index_at_the_end() {
     let seen = watcher.end();
     println!("{seen:?} of {limit}");
     assert!(seen.bytes <= limit, "{seen:?}");
-    let told = parts::from_messages(&outer);
-    assert!(told.len() > 3, "{told:?}");
-    let there: Vec<_> = told.iter().filter(|part| part.path.exists()).collect();
+    let reported = parts::from_messages(&outer);
+    assert!(reported.len() > 3, "{reported:?}");
+    let there: Vec<_> = reported.iter().filter(|part| part.path.exists()).collect();
     assert!(!there.is_empty());
     for part in there {
         common::judge::file::decodes_without_errors(&part.path).unwrap();
@@ -243,10 +246,10 @@ fn without_deletable_files_a_recording_ends_at_min_free_space() {
     assert!(seen.free.unwrap() < least + 400_000, "{seen:?}");
     assert_eq!(stop_reason(&outer), "min-free-space");
     let kept = outer.kept();
-    let told = parts::from_messages(&outer);
-    assert_eq!(told.len(), 1, "{told:?}");
-    parts::check_contiguous(&told, kept.total(), 100_000.0).unwrap();
-    let sound = parts::audio(&told, None).unwrap();
+    let reported = parts::from_messages(&outer);
+    assert_eq!(reported.len(), 1, "{reported:?}");
+    parts::check_contiguous(&reported, kept.total(), 100_000.0).unwrap();
+    let sound = parts::audio(&reported, None).unwrap();
     samples::check_continuous(&sound, &kept, &clock).unwrap();
     // Less is free than required.
     let filler = vec![7u8; 400_000];
@@ -285,9 +288,9 @@ fn the_oldest_files_are_deleted_at_min_free_space() {
     println!("{seen:?}");
     assert!(seen.free.unwrap() >= least, "{seen:?}");
     assert_eq!(stop_reason(&outer), "end-of-stream");
-    let told = parts::from_messages(&outer);
-    assert!(told.len() > 10, "{told:?}");
-    the_last_are_whole(&outer, &told, 3);
+    let reported = parts::from_messages(&outer);
+    assert!(reported.len() > 10, "{reported:?}");
+    the_last_are_whole(&outer, &reported, 3);
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn seek(source: &Source, start: u64, rate: f64) {
 }
 
 /// Pushes the audio of these seconds.
-fn sound(source: &Source, from: u64, to: u64) {
+fn audio(source: &Source, from: u64, to: u64) {
     for n in from * 100..to * 100 {
         let at = Some(n * 10 * MILLI);
         source.push(stamped(tick(n), at, Some(10 * MILLI)));
@@ -38,15 +38,15 @@ fn audio_has_its_own_rate_again_after_a_seek_to_normal_speed() {
     let take = Take::new(WAV);
     let source = take.sound(&stereo(48_000), None);
     take.roll();
-    sound(&source, 0, 1);
+    audio(&source, 0, 1);
     seek(&source, SECOND, 2.0);
-    sound(&source, 1, 3);
+    audio(&source, 1, 3);
     seek(&source, 5 * SECOND, 1.0);
-    sound(&source, 5, 6);
+    audio(&source, 5, 6);
     source.end();
     take.wrap();
     // In between, the audio has another speed.
-    let last = take.heard(0).pop().expect("some sound");
+    let last = take.heard(0).pop().expect("some audio");
     assert!(last.recorded.end.abs_diff(3 * WHOLE) < 50, "{last:?}");
     let length = last.recorded.end - last.recorded.start;
     assert!(length.abs_diff(WHOLE) < 50, "{last:?}");
@@ -64,13 +64,13 @@ fn recording_continues_after_a_seek_in_paused_whatever_the_clock() {
     take.app.pipeline.use_clock(Some(&clock));
     let source = take.sound(&stereo(48_000), None);
     take.app.set_state(gst::State::Playing);
-    sound(&source, 0, 1);
+    audio(&source, 0, 1);
     clock.set_time(gst::ClockTime::from_seconds(60));
     take.app.set_state(gst::State::Paused);
     seek(&source, 0, 1.0);
     take.app.act("start");
     take.app.set_state(gst::State::Playing);
-    sound(&source, 0, 1);
+    audio(&source, 0, 1);
     source.end();
     take.wrap();
     assert_eq!(runs(&take.heard(0)), (vec![(0, 0, WHOLE)], WHOLE));

@@ -70,7 +70,7 @@ struct Due {
 }
 
 /// The buffers of two streams, and the source times of the decodable frames.
-fn due(plan: &Plan, pictures: &Coded, sound: &Coded) -> (Vec<Due>, Vec<u64>) {
+fn expected(plan: &Plan, pictures: &Coded, sound: &Coded) -> (Vec<Due>, Vec<u64>) {
     let (mut list, mut shown) = (Vec::new(), Vec::new());
     for (kind, coded) in [(Kind::Video, pictures), (Kind::Audio, sound)] {
         let silent = plan.silent.contains(&kind);
@@ -98,7 +98,7 @@ fn due(plan: &Plan, pictures: &Coded, sound: &Coded) -> (Vec<Due>, Vec<u64>) {
             list.push(Due { at, kind, buffer });
         }
     }
-    list.sort_by_key(|due| due.at);
+    list.sort_by_key(|expected| expected.at);
     (list, shown)
 }
 
@@ -153,7 +153,7 @@ fn record(plan: &Plan, name: &str, pictures: &Coded, sound: &Coded) -> Recording
         source(&sound.caps, "audio_%u"),
     );
     outer.set_state(gst::State::Playing);
-    let (list, shown) = due(plan, pictures, sound);
+    let (list, shown) = expected(plan, pictures, sound);
     let base = outer.running_time() + 200 * MILLI;
     let mut copied = false;
     for Due {
@@ -221,10 +221,10 @@ fn judge(plan: &Plan, what: &str, recording: &Recording) {
     ] {
         let shown = new_pictures(pictures);
         let sources = shown.iter().map(|(_, source)| *source as u64 / MILLI);
-        let due = recording.shown.iter().map(|source| source / MILLI);
+        let expected = recording.shown.iter().map(|source| source / MILLI);
         assert_eq!(
             sources.collect::<Vec<_>>(),
-            due.collect::<Vec<_>>(),
+            expected.collect::<Vec<_>>(),
             "{what}, {judge}"
         );
         for (recorded, source) in &shown {
@@ -403,10 +403,10 @@ fn rare_pictures(extension: &str, v: &str, apart: u64, patience: u64) {
         assert_eq!(shown.len() as u64, PICTURES, "{extension}: {shown:?}");
         for (number, (recorded, source)) in (0..).zip(shown) {
             assert_eq!(source as u64 / MILLI, number * 100 / 3, "{extension}");
-            let due = (number * apart) as f64;
+            let expected = (number * apart) as f64;
             assert!(
-                (recorded - due).abs() < 3e6,
-                "{extension}: {recorded}, expected {due}"
+                (recorded - expected).abs() < 3e6,
+                "{extension}: {recorded}, expected {expected}"
             );
         }
     }
@@ -501,22 +501,22 @@ fn a_track_whose_gap_cannot_be_filled_returns_in_the_next_part() {
     parts::check_contiguous(files, recording.length, 40e6).unwrap();
     // The part begins with the keyframe.
     let key_frame = recording.shown.iter().find(|at| **at > plan.away.1);
-    let begins = files[1].timecode as f64;
+    let starts = files[1].timecode as f64;
     assert!(
-        (begins - *key_frame.unwrap() as f64).abs() < 3e6,
+        (starts - *key_frame.unwrap() as f64).abs() < 3e6,
         "{files:?}"
     );
     let shown = new_pictures(&parts::video(files).unwrap());
     let sources = shown.iter().map(|(_, source)| *source as u64 / MILLI);
-    let due = recording.shown.iter().map(|source| source / MILLI);
-    assert_eq!(sources.collect::<Vec<_>>(), due.collect::<Vec<_>>());
+    let expected = recording.shown.iter().map(|source| source / MILLI);
+    assert_eq!(sources.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
     for (recorded, source) in shown {
         assert!((recorded - source).abs() < 3e6, "{source} at {recorded}");
     }
     // The other track loses nothing.
     let md5 = |buffer: &gst::Buffer| coded::md5(&buffer.map_readable().unwrap());
-    let due: Vec<_> = sound.buffers.iter().map(md5).collect();
-    assert_eq!(packets(files, "a:0"), due);
+    let expected: Vec<_> = sound.buffers.iter().map(md5).collect();
+    assert_eq!(packets(files, "a:0"), expected);
     assert!(
         recording.filled[0].abs_diff(plan.away.1 - plan.away.0) < 600 * MILLI,
         "{:?} ns were filled",

@@ -110,21 +110,21 @@ fn file_of(blobs: &[Blob], count: usize) -> (tempfile::TempDir, PathBuf) {
 }
 
 /// The start of each blob's media, if it has any.
-fn begins(kind: &Type, blobs: &[Blob]) -> Vec<i64> {
+fn starts(kind: &Type, blobs: &[Blob]) -> Vec<i64> {
     if kind.0 == "audio/wav" {
         return ends(blobs);
     }
     let (_directory, path) = file_of(blobs, blobs.len());
     let packets = packets(&path);
     let mut from = 0;
-    let begins = blobs.iter().map(|blob| {
+    let starts = blobs.iter().map(|blob| {
         let own = from..from + blob.bytes.len();
         from = own.end;
         let own = packets.iter().filter(|packet| own.contains(&packet.place));
         // Packets before 0 are encoder delay.
         own.map(|packet| packet.begin.max(0)).min()
     });
-    begins.flatten().collect()
+    starts.flatten().collect()
 }
 
 /// The same for a single track, by where all previous blobs end: FFmpeg splits raw media into packets of its own.
@@ -146,14 +146,14 @@ fn judge(kind: &Type, timeslice: u64, blobs: &[Blob]) -> Result<(), String> {
     let (_, whole) = blobs.split_last().unwrap();
     assert!(whole.len() >= 2, "{name}: {} blobs", whole.len());
     let messages = whole.iter().map(|blob| blob.duration as i64 - slice);
-    let begins = begins(kind, blobs);
+    let starts = starts(kind, blobs);
     assert!(
-        begins.len() >= whole.len(),
-        "{name}: no media in {begins:?}"
+        starts.len() >= whole.len(),
+        "{name}: no media in {starts:?}"
     );
     // A bare MP3 starts with the encoder delay, which is only signalled at its end.
     let first = usize::from(kind.0 == "audio/mpeg");
-    let media = begins[first..]
+    let media = starts[first..]
         .windows(2)
         .map(|pair| pair[1] - pair[0] - slice);
     // Matroska's times are whole milliseconds, and FFmpeg's are whole microseconds.

@@ -44,9 +44,9 @@ fn the_last_frame_has_its_duration_in_every_codec() {
         app.set_state(gst::State::Playing);
         app.act("start");
         let mut at = 0;
-        let mut begins = Vec::new();
+        let mut starts = Vec::new();
         for length in LENGTHS {
-            begins.push(at as f64);
+            starts.push(at as f64);
             source.push(frame::buffer(&info, at, length * SECOND));
             at += length * SECOND;
         }
@@ -63,9 +63,12 @@ fn the_last_frame_has_its_duration_in_every_codec() {
         let mut seen = seen.unwrap_or_else(|why| panic!("{mime}: {why}"));
         seen.dedup_by(|b, a| a.1 == b.1);
         assert_eq!(seen.len(), LENGTHS.len(), "{mime}: {seen:?}");
-        for ((recorded, source), due) in seen.iter().zip(begins) {
-            let is_near = (recorded - due).abs() <= slack && (source - due).abs() < 1e6;
-            assert!(is_near, "{mime}: {source} at {recorded}, expected at {due}");
+        for ((recorded, source), expected) in seen.iter().zip(starts) {
+            let is_near = (recorded - expected).abs() <= slack && (source - expected).abs() < 1e6;
+            assert!(
+                is_near,
+                "{mime}: {source} at {recorded}, expected at {expected}"
+            );
         }
     }
 }

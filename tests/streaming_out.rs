@@ -270,11 +270,11 @@ impl Server {
             .spawn()
             .expect("python3 runs");
         let mut port = String::new();
-        let mut said = BufReader::new(child.stderr.take().unwrap());
-        said.read_line(&mut port).unwrap();
+        let mut output = BufReader::new(child.stderr.take().unwrap());
+        output.read_line(&mut port).unwrap();
         let port = port.trim().parse().unwrap_or_else(|_| {
             let mut rest = String::new();
-            let _ = said.read_to_string(&mut rest);
+            let _ = output.read_to_string(&mut rest);
             panic!("the server does not run: {port}{rest}")
         });
         let body = Arc::<Mutex<Vec<u8>>>::default();
@@ -328,7 +328,7 @@ fn an_http_server_receives_it_while_recording() {
         rig.play();
         let bytes = record_until_seen(&rig, &player, &what);
         wait_eos(&sink);
-        wait_for("all of it", || {
+        wait_for("the whole recording", || {
             is_all(&server.body.lock().unwrap(), &bytes, mime_type)
         });
         rig.set_state(gst::State::Null);
@@ -420,8 +420,8 @@ fn the_header_in_the_caps_is_that_of_the_recording() {
             .unwrap();
         attach(&rig, &sink);
         let pad = sink.static_pad("sink").unwrap();
-        let told = Arc::<Mutex<Option<gst::Caps>>>::default();
-        let seen = told.clone();
+        let reported = Arc::<Mutex<Option<gst::Caps>>>::default();
+        let seen = reported.clone();
         // EOS makes the pad drop them.
         pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
             if let Some(event) = info.event()
@@ -449,7 +449,7 @@ fn the_header_in_the_caps_is_that_of_the_recording() {
                 assert!(bytes.starts_with(&header), "{mime_type}: a blob's caps");
             }
         }
-        let caps = told.lock().unwrap().clone().unwrap();
+        let caps = reported.lock().unwrap().clone().unwrap();
         let header = header(&caps);
         // mp4mux does not flag its header buffers.
         assert_eq!(header.is_none(), mime_type == "video/mp4", "{mime_type}");

@@ -18,17 +18,17 @@ fn recorded(name: &str, mime_type: &str, check: impl Fn(&Path)) {
     let setter = app.recorder.dynamic_cast_ref::<gst::TagSetter>().unwrap();
     setter.add_tag::<gst::tags::Comment>(&"of the application", gst::TagMergeMode::Replace);
     setter.add_tag::<gst::tags::Artist>(&"the band", gst::TagMergeMode::Replace);
-    let sound = app.source(&format!(
+    let audio = app.source(&format!(
         "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO} \
          ! taginject tags=\"language-code=fr,title=concert\""
     ));
     let flows = Arc::<AtomicBool>::default();
     let came = flows.clone();
-    sound.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+    audio.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
         came.store(true, Ordering::SeqCst);
         gst::PadProbeReturn::Ok
     });
-    sound.link(&app.pad("audio_%u")).unwrap();
+    audio.link(&app.pad("audio_%u")).unwrap();
     app.set_state(gst::State::Playing);
     assert!(holds_within(DEADLINE, || flows.load(Ordering::SeqCst)));
     app.act("start");
@@ -125,9 +125,9 @@ fn tags_set_while_recording_are_in_matroska() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("late.mkv");
     let app = App::new("", &path);
-    let picture = app.source(&format!("videotestsrc is-live=true ! {SMALL}"));
-    let log = tag::video(&picture);
-    picture.link(&app.pad("video_%u")).unwrap();
+    let frame = app.source(&format!("videotestsrc is-live=true ! {SMALL}"));
+    let log = tag::video(&frame);
+    frame.link(&app.pad("video_%u")).unwrap();
     app.set_state(gst::State::Playing);
     assert!(holds_within(DEADLINE, || !log.lock().unwrap().is_empty()));
     app.act("start");
@@ -135,7 +135,7 @@ fn tags_set_while_recording_are_in_matroska() {
     let mut late = gst::TagList::new();
     late.make_mut()
         .add::<gst::tags::Title>(&"found out later", gst::TagMergeMode::Replace);
-    picture.push_event(gst::event::Tag::new(late));
+    frame.push_event(gst::event::Tag::new(late));
     app.wait_running_time(app.running_time() + 400_000_000);
     app.act("stop");
     app.wait_for("stop", 1);
@@ -156,21 +156,21 @@ fn titles_are_unchanged() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(name);
         let app = App::new(mime_type, &path);
-        let sound = app.source(&format!(
+        let audio = app.source(&format!(
             "audiotestsrc num-buffers=50 ! {STEREO} ! taginject name=tags"
         ));
         let tags = app.pipeline.by_name("tags").unwrap();
         tags.set_property("tags", r#"title="My\ S\303\266ng",artist="The\ \"Band\"""#);
         app.recorder.set_property("autostart", true);
-        sound.link(&app.pad("audio_%u")).unwrap();
+        audio.link(&app.pad("audio_%u")).unwrap();
         app.set_state(gst::State::Playing);
         app.wait_for("stop", 1);
         app.set_state(gst::State::Null);
         let found = self::tags(&path);
-        for (key, due) in [("title", "My S\u{f6}ng"), ("artist", "The \"Band\"")] {
+        for (key, expected) in [("title", "My S\u{f6}ng"), ("artist", "The \"Band\"")] {
             let value = found.iter().find(|(name, _)| name == key);
             let value = value.map(|(_, value)| value.as_str());
-            assert_eq!(value, Some(due), "{name}: {found:?}");
+            assert_eq!(value, Some(expected), "{name}: {found:?}");
         }
     }
 }

@@ -47,9 +47,9 @@ impl Server {
             .expect("moto_server");
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let server = Server { process, address };
-        let begun = Instant::now();
+        let started = Instant::now();
         while TcpStream::connect(address).is_err() {
-            assert!(begun.elapsed() < DEADLINE, "moto_server does not listen");
+            assert!(started.elapsed() < DEADLINE, "moto_server does not listen");
             thread::sleep(Duration::from_millis(50));
         }
         let (status, _) = server.request("PUT /recordings");
@@ -186,10 +186,10 @@ fn upload(folder: &Path, network: &Network, options: &str, key: &str, file: &str
 /// The file is unlinked, its bytes are still available.
 fn keep(file: &Path) -> PathBuf {
     let kept = file.with_extension("kept");
-    let begun = Instant::now();
+    let started = Instant::now();
     while std::fs::hard_link(file, &kept).is_err() {
         assert!(
-            begun.elapsed() < DEADLINE,
+            started.elapsed() < DEADLINE,
             "{} does not appear",
             file.display()
         );
@@ -276,9 +276,9 @@ fn the_recording_is_uploaded_however_often_it_is_killed() {
         kill(
             &mut upload(folder.path(), &network, &options, file, file),
             || {
-                let begun = Instant::now();
+                let started = Instant::now();
                 while !std::fs::metadata(&path).is_ok_and(|file| file.len() > 3 * PIECE) {
-                    assert!(begun.elapsed() < DEADLINE, "{file} does not grow");
+                    assert!(started.elapsed() < DEADLINE, "{file} does not grow");
                     thread::sleep(Duration::from_millis(20));
                 }
             },

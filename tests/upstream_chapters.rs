@@ -102,14 +102,14 @@ fn chapters_of_a_file_are_kept() {
     let starts = file::starts(Path::new(&input)).expect("the input's streams");
     let video = (starts[0] / 1e6).round() as u64;
     let copied = "d. ! video/x-vp8 ! queue ! rec.video_0 d. ! audio/x-opus ! queue ! rec.audio_0";
-    let sound = "d. ! audio/x-opus ! queue ! opusdec ! rec.audio_0";
+    let audio = "d. ! audio/x-opus ! queue ! opusdec ! rec.audio_0";
     for (name, tracks) in [
         ("encoded.mkv", decoded),
         ("copied.webm", copied),
         ("encoded.mp4", decoded),
-        ("sound.wav", sound),
-        ("sound.ogg", sound),
-        ("sound.flac", sound),
+        ("sound.wav", audio),
+        ("sound.ogg", audio),
+        ("sound.flac", audio),
     ] {
         let output = folder.path().join(name).display().to_string();
         play(

@@ -11,7 +11,7 @@ fn media_from_a_peer_is_recorded() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = tempfile::tempdir().expect("a temporary folder");
     let python = ["/usr/bin/python3", "-B"];
-    let (_, said) = run(plugin::command("timeout")
+    let (_, output) = run(plugin::command("timeout")
         .arg("60")
         .args(python)
         .arg(top.join("tests/webrtc/peer.py"))
@@ -22,8 +22,8 @@ fn media_from_a_peer_is_recorded() {
         .env_remove("G_DEBUG")
         .current_dir(folder.path()));
     assert!(
-        said.contains("Recording video/webm;codecs=vp8,opus"),
-        "{said}"
+        output.contains("Recording video/webm;codecs=vp8,opus"),
+        "{output}"
     );
     let file = folder.path().join("peer.webm").display().to_string();
     // The peer only sends requested keyframes: without one, ffmpeg would complain.

@@ -191,8 +191,8 @@ fn the_example() {
     let example = checkout().join("examples/python/record_asyncio.py");
     let example = example.display().to_string();
     let out = printed(folder.path(), &[&example, "example.webm"]);
-    let said: Vec<&str> = out.lines().collect();
-    let [recording, "Paused", "Going on", saved] = said.as_slice() else {
+    let output: Vec<&str> = out.lines().collect();
+    let [recording, "Paused", "Going on", saved] = output.as_slice() else {
         panic!("{out}");
     };
     assert!(recording.starts_with("Recording video/webm;codecs="));

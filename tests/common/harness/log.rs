@@ -304,11 +304,7 @@ pub fn check_recording(events: &[Event]) -> (Vec<u8>, gst::ClockTime) {
         let buffer = event.buffer();
         let size = event.bytes.len() as u64;
         assert_eq!(buffer.size() as u64, size);
-        assert_eq!(
-            buffer.offset(),
-            offset,
-            "a blob begins where the last ended"
-        );
+        assert_eq!(buffer.offset(), offset, "blobs are contiguous in bytes");
         assert_eq!(buffer.offset_end(), offset + size);
         assert_eq!(buffer.pts(), Some(timecode), "recorded time is contiguous");
         offset += size;

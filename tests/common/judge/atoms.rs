@@ -111,7 +111,7 @@ pub fn fragmented(bytes: &[u8], recorded: &Recorded) -> Verdict<Samples> {
         let size = bytes.len() as u64 - at;
         check(u64::from(index.mfro.parent_size) == size, || {
             format!(
-                "mp4-atom: mfro says {}, mfra has {size} bytes",
+                "mp4-atom: mfro has {}, mfra has {size} bytes",
                 index.mfro.parent_size
             )
         })?;
@@ -142,7 +142,7 @@ pub fn described_alike(path: &Path, other: &Path) -> Verdict<()> {
                 .flat_map(|t| t.mdia.minf.stbl.stsd.codecs);
             entries.find(|entry| entry.visual().is_some())
         });
-        entry.ok_or_else(|| "mp4-atom: no pictures".to_string())
+        entry.ok_or_else(|| "mp4-atom: no video".to_string())
     };
     match (entry(path)?, entry(other)?) {
         (Codec::Av01(ours), Codec::Av01(mut theirs)) => {
@@ -188,7 +188,7 @@ fn header(moov: &Moov, recorded: &Recorded) -> Verdict<HashMap<u32, Track>> {
         .fragment_duration;
     let lasts = lasts as f64 / f64::from(moov.mvhd.timescale) * 1e9;
     check((lasts - recorded.total).abs() <= recorded.tolerance, || {
-        format!("mp4-atom: mehd says {lasts} ns of {}", recorded.total)
+        format!("mp4-atom: mehd has {lasts} ns, expected {}", recorded.total)
     })?;
     described(moov, recorded)?;
     let mut tracks = HashMap::new();
@@ -255,14 +255,14 @@ fn codec(trak: &Trak, recorded: &Recorded) -> Verdict<String> {
     let scale = media.mdhd.timescale;
     if let Some(visual) = entry.visual() {
         check(&handler == b"vide" && media.minf.vmhd.is_some(), || {
-            format!("pictures with handler {:?}", media.hdlr.handler)
+            format!("video with handler {:?}", media.hdlr.handler)
         })?;
         check((visual.width, visual.height) == recorded.size, || {
-            format!("pictures of {}x{}", visual.width, visual.height)
+            format!("video of {}x{}", visual.width, visual.height)
         })?;
         // So that 1/30 s is an integer.
         check(scale.is_multiple_of(30), || {
-            format!("pictures on a scale of {scale}")
+            format!("video with a timescale of {scale}")
         })?;
     } else {
         let audio = match entry {
@@ -271,14 +271,14 @@ fn codec(trak: &Trak, recorded: &Recorded) -> Verdict<String> {
             other => return Err(format!("sample entry {other:?}")),
         };
         check(&handler == b"soun" && media.minf.smhd.is_some(), || {
-            format!("sound with handler {:?}", media.hdlr.handler)
+            format!("audio with handler {:?}", media.hdlr.handler)
         })?;
         let found = (audio.sample_rate.integer(), audio.channel_count);
         check(found == (recorded.rate, recorded.channels), || {
-            format!("sound of rate and channels {found:?}")
+            format!("audio with rate and channels {found:?}")
         })?;
         check(scale == u32::from(recorded.rate), || {
-            format!("sound on a scale of {scale}")
+            format!("audio with a timescale of {scale}")
         })?;
     }
     let avc = |entry: &str, record: &mp4_atom::Avcc| {
@@ -402,7 +402,7 @@ fn fragment(
         let begins = traf.tfdt.as_ref().ok_or("no tfdt")?.base_media_decode_time;
         check(begins == track.next, || {
             format!(
-                "track {} goes on at {begins}, not {}",
+                "track {} continues at {begins}, expected {}",
                 head.track_id, track.next
             )
         })?;
@@ -478,7 +478,7 @@ fn indexed(index: &Tfra, track: &Track) -> Verdict<()> {
         let times = [shown, shown - track.edit];
         check(sample.sync && times.contains(&(entry.time as i64)), || {
             format!(
-                "{entry:?}: the sample is shown at {times:?}, key frame: {}",
+                "{entry:?}: the sample is presented at {times:?}, keyframe: {}",
                 sample.sync
             )
         })?;

@@ -112,13 +112,16 @@ pub fn judge(bytes: &[u8], recorded: &Recorded) -> Verdict<()> {
         let late = (lasts - recorded.total).abs();
         check(late <= 1e9 / f64::from(recorded.rate), || {
             format!(
-                "mp4-atom: track {id} is shown for {lasts} ns of {}",
+                "mp4-atom: track {id} is presented for {lasts} ns, expected {}",
                 recorded.total
             )
         })?;
     }
     check(moov.mvhd.duration == longest, || {
-        format!("mp4-atom: mvhd says {} of {longest}", moov.mvhd.duration)
+        format!(
+            "mp4-atom: mvhd has {}, expected {longest}",
+            moov.mvhd.duration
+        )
     })
 }
 
@@ -222,7 +225,7 @@ fn edits(trak: &Trak, moov: &Moov) -> Verdict<u64> {
         }
     };
     check(trak.tkhd.duration == total, || {
-        format!("tkhd says {}, edits {total}", trak.tkhd.duration)
+        format!("tkhd has {}, edits {total}", trak.tkhd.duration)
     })?;
     Ok(total)
 }
@@ -239,7 +242,7 @@ pub fn plays_alike(ordinary: &Path, fragmented: &Path) -> Verdict<()> {
         let (one, other) = (frames(ordinary, stream)?, frames(fragmented, stream)?);
         if one != other {
             check(!is_video(ordinary, stream)?, || {
-                format!("stream {stream}: other pictures, or at other times")
+                format!("stream {stream}: other frames, or at other times")
             })?;
             let (one, other) = (
                 decoded(ordinary, stream, "s32le")?,
@@ -334,13 +337,13 @@ pub fn plays_alike_in_gstreamer(ordinary: &Path, fragmented: &Path) -> Verdict<(
     check(alike && pairs.all(|(one, other)| same(one, other)), || {
         let count = |played: &Played| played.pictures.iter().map(Vec::len).collect::<Vec<_>>();
         format!(
-            "GStreamer: other pictures, or at other times: {:?}, were {:?}",
+            "GStreamer: other frames, or at other times: {:?}, were {:?}",
             count(&one),
             count(&other)
         )
     })?;
     check(one.sounds.len() == other.sounds.len(), || {
-        format!("GStreamer: sounds of {}", one.sounds.len())
+        format!("GStreamer: audio of {}", one.sounds.len())
     })?;
     for (one, other) in one.sounds.iter().zip(&other.sounds) {
         sounds_alike(one, other).map_err(|e| format!("GStreamer: {e}"))?;

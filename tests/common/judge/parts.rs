@@ -49,7 +49,7 @@ pub fn check_contiguous(parts: &[Part], duration: u64, tolerance: f64) -> Verdic
     for (part, number) in parts.iter().zip(0..) {
         let says = format!("part {number}: {part:?}");
         if part.number != number || part.timecode != timecode || !part.whole {
-            return Err(format!("not at {timecode}, or not whole: {says}"));
+            return Err(format!("not at {timecode}, or incomplete: {says}"));
         }
         timecode += part.duration;
         if part.path.as_os_str().is_empty() {

@@ -120,9 +120,7 @@ pub fn check_continuous(
                 exactness.worst_place = place;
             }
             if place.abs() > HALF {
-                return Err(format!(
-                    "sample {index} lies {place:.3} samples off: {says}"
-                ));
+                return Err(format!("sample {index} is {place:.3} samples off: {says}"));
             }
             // Before the interval, or after its end, which is exclusive.
             let intrusion = in_samples((from as f64 - time).max(time - to as f64));
@@ -137,7 +135,7 @@ pub fn check_continuous(
     if found.len() != intervals.len() {
         let at = found.len().min(intervals.len());
         return Err(format!(
-            "{} runs of sound for {} intervals; around the first that differs: {:?}",
+            "{} runs of audio for {} intervals; around the first difference: {:?}",
             found.len(),
             intervals.len(),
             &found[at.saturating_sub(2)..found.len().min(at + 3)]

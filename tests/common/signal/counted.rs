@@ -32,7 +32,9 @@ pub fn fill(info: &gst_audio::AudioInfo, first: u64, bytes: &mut [u8]) {
                     channel.copy_from_slice(&whole.to_le_bytes());
                 }
             }
-            (format, channels) => panic!("no counted sound in {format:?} of {channels} channels"),
+            (format, channels) => {
+                panic!("no numbered samples in {format:?} with {channels} channels")
+            }
         }
     }
 }

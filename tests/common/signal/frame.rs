@@ -31,11 +31,11 @@ pub fn draw(info: &gst_video::VideoInfo, time: u64, buffer: &mut gst::BufferRef)
     use gst_video::VideoFormat::{Gray8, I420, Nv12, Yv12};
     assert!(
         matches!(info.format(), I420 | Yv12 | Nv12 | Gray8),
-        "no picture in {:?}",
+        "no frame in {:?}",
         info.format()
     );
     let mut frame = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, info)
-        .expect("writable memory of a whole picture");
+        .expect("writable memory of a whole frame");
     let micros = (time + 500) / 1000;
     let word = micros << 16 | check(micros);
     let (width, height) = (info.width() as usize, info.height() as usize);

@@ -112,7 +112,7 @@ pub fn audio(pad: &gst::Pad, signal: AudioSignal, rate: u32) -> SampleClock {
     };
     let result = clock.clone();
     pad.add_probe(gst::PadProbeType::BUFFER, move |pad, probe| {
-        let caps = pad.current_caps().expect("caps come before buffers");
+        let caps = pad.current_caps().expect("caps precede buffers");
         let info = gst_audio::AudioInfo::from_caps(&caps).expect("raw audio");
         assert_eq!(info.rate(), rate, "the rate of the caps");
         let buffer = probe.buffer_mut().expect("a buffer probe").make_mut();
@@ -192,7 +192,7 @@ pub fn video(pad: &gst::Pad) -> FrameLog {
     let log = FrameLog::default();
     let result = log.clone();
     pad.add_probe(gst::PadProbeType::BUFFER, move |pad, probe| {
-        let caps = pad.current_caps().expect("caps come before buffers");
+        let caps = pad.current_caps().expect("caps precede buffers");
         let info = gst_video::VideoInfo::from_caps(&caps).expect("raw video");
         let buffer = probe.buffer_mut().expect("a buffer probe").make_mut();
         if let Some(time) = running_time(pad, buffer) {
