@@ -1,9 +1,9 @@
-/* Records sound and picture into a file, with a second in between that is left out.
+/* Records audio and video into a file, with a pause of one second.
  *
  *   cc record.c -o record -I../../include $(pkg-config --cflags --libs gstreamer-1.0)
  *   ./record take.webm [MIME-TYPE]
  *
- * (-I../../include only as long as the header is not installed.)
+ * (-I../../include is only needed until the header is installed.)
  */
 
 #include <gst/mediarecorder.h>
@@ -15,7 +15,7 @@ typedef struct
   gboolean failed;
 } App;
 
-/* An action's error is only returned: the application says what becomes of it. */
+/* An action's error is only returned: the application decides how to handle it. */
 static void
 act (App * app, gboolean (*action) (GstElement *, GError **))
 {
@@ -78,7 +78,7 @@ on_message (GstBus * bus, GstMessage * message, gpointer data)
   } else if (gst_message_has_name (message, "mediarecorder-resume")) {
     g_print ("Going on\n");
   } else if (gst_message_has_name (message, "mediarecorder-error")) {
-    /* What was recorded so far is still saved: mediarecorder-stop comes. */
+    /* What was recorded so far is still saved: mediarecorder-stop follows. */
     gst_structure_get (structure, "error", G_TYPE_ERROR, &error, NULL);
     g_printerr ("Recording failed: %s\n", error->message);
     g_error_free (error);

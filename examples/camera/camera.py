@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""A camera recorder: a window with what the camera sees, and record, pause, stop, play and save.
+"""A camera recorder: a window with a preview, and buttons to record, pause, stop, play and save.
 
     camera.py [--test] [--directory DIRECTORY] [--type MIME-TYPE]
 
@@ -33,7 +33,7 @@ class Application(Gtk.Application):
     KEYS = {"record": "<Control>r", "pause": "<Control>p", "mark": "<Control>m", "play": "<Control>l", "save": "<Control>s"}
 
     def __init__(self, args):
-        # Two of them are two cameras, not one application.
+        # Each process is an independent application.
         super().__init__(application_id="org.mediarecorder.Camera", flags=Gio.ApplicationFlags.NON_UNIQUE)
         self.args = args
 
@@ -41,7 +41,7 @@ class Application(Gtk.Application):
         for action, key in self.KEYS.items():
             self.set_accels_for_action(f"win.{action}", [key])
         window = Window(self, self.args)
-        # As if the window were closed: a recording that is on is made whole first.
+        # Like closing the window: an active recording is finished first.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             GLib.unix_signal_add(GLib.PRIORITY_DEFAULT, number, window.close)
         window.present()

@@ -1,4 +1,4 @@
-"""From GStreamer into the window: the end of a pipeline that shows its frames in a Gtk.Picture.
+"""A video sink that displays its frames in a Gtk.Picture.
 
 gtk4paintablesink does the same on the graphics card, but comes with GStreamer 1.24 and is not packaged everywhere.
 """
@@ -7,7 +7,7 @@ import threading
 
 from gi.repository import Gdk, GLib, Gst
 
-# Frames that are not shown in time are left out, so that nothing waits for the window.
+# Frames that are not displayed in time are dropped, so that nothing waits for the window.
 LINE = (
     "queue leaky=downstream max-size-buffers=2 ! videoconvert ! video/x-raw,format=RGBA "
     "! appsink name=frames emit-signals=true max-buffers=1 drop=true"
@@ -15,7 +15,7 @@ LINE = (
 
 
 class Frames:
-    """Shows the newest frame each time when the main loop gets around to it."""
+    """Displays the newest frame whenever the main loop is idle."""
 
     def __init__(self, picture, sync):
         self.picture = picture
@@ -23,12 +23,12 @@ class Frames:
         self.newest = None
         self.bin = Gst.parse_bin_from_description(LINE, True)
         sink = self.bin.get_by_name("frames")
-        # A camera's frames are shown as they come, a file's when they are due.
+        # A camera's frames are displayed as they arrive, a file's at their times.
         sink.set_property("sync", sync)
         sink.connect("new-sample", self.on_sample)
 
     def on_sample(self, sink):
-        """Called by a thread of the pipeline."""
+        """Called from a streaming thread."""
         sample = sink.emit("pull-sample")
         with self.lock:
             idle = self.newest is None

@@ -1,4 +1,4 @@
-"""The camera's pipeline: what it sees is shown, and recorded beside that.
+"""The camera's pipeline: a preview, and the recorder.
 
     camera ! tee ! queue ! preview
              tee ! recorder.video_0
@@ -31,7 +31,7 @@ class Pipeline:
         tee.link(preview)
         tee.link_pads(None, self.recorder, "video_0")
         sound.link_pads(None, self.recorder, "audio_0")
-        # Every event of the recorder is a message too, and messages come in the main loop.
+        # Every event of the recorder is a message too, and messages are handled in the main loop.
         bus = self.pipeline.get_bus()
         bus.add_signal_watch()
         bus.connect("message::element", self.on_element)
@@ -42,7 +42,7 @@ class Pipeline:
         self.pipeline.set_state(Gst.State.PLAYING)
 
     def close(self):
-        """A recording that is on is made whole before this returns."""
+        """An active recording is finished before this returns."""
         self.pipeline.set_state(Gst.State.NULL)
 
     @property
@@ -52,7 +52,7 @@ class Pipeline:
 
     @property
     def recorded(self):
-        """Seconds of the recording that is on, or of the last one."""
+        """Seconds of the active recording, or of the last one."""
         return self.recorder.get_property("stats").get_value("duration") / Gst.SECOND
 
     def start(self, location):
@@ -60,7 +60,7 @@ class Pipeline:
         self.act("start")
 
     def act(self, action, *arguments):
-        """start, pause, resume, stop, or mark with a title; raises the GLib.Error that says why not."""
+        """start, pause, resume, stop, or mark with a title; raises a GLib.Error on failure."""
         error = self.recorder.emit(action, *arguments)
         if error is not None:
             raise error

@@ -1,10 +1,10 @@
-"""Plays a recording in the place of the camera's picture."""
+"""Plays a recording in place of the preview."""
 
 from gi.repository import Gst
 
 
 class Player:
-    """Calls on_end(error or None) in the main loop when it is over."""
+    """Calls on_end(error or None) in the main loop at its end."""
 
     def __init__(self, frames, on_end):
         self.on_end = on_end

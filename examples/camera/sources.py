@@ -1,4 +1,4 @@
-"""Where picture and sound come from: the first camera and microphone that there are, or test sources."""
+"""Video and audio sources: the first camera and microphone found, or test sources."""
 
 import ctypes
 
@@ -12,7 +12,7 @@ TEST_SOUND = "audiotestsrc is-live=true wave=ticks volume=0.3 ! capsfilter caps=
 
 
 def both(test):
-    """A bin with the camera's picture, one with the microphone's sound, and what there is to say about them."""
+    """A bin with the camera, one with the microphone, and a text about them."""
     found = [] if test else devices()
     bins, remarks = [], []
     for kind, raw, decoder, test_line, noun in (
@@ -30,20 +30,20 @@ def both(test):
 
 
 def devices():
-    """All that PipeWire, PulseAudio, Video4Linux … know of, the default ones first."""
+    """All devices of PipeWire, PulseAudio, Video4Linux …, the default ones first."""
     monitor = Gst.DeviceMonitor.new()
     for kind in ("Video/Source", "Audio/Source"):
         monitor.add_filter(kind, None)
     monitor.start()
     found = monitor.get_devices()
-    # Never stopped, nor let go of: PipeWire's provider (0.3.65) spoils the memory of a program that stops it.
+    # Never stopped or released: with PipeWire's provider (0.3.65) that corrupts memory.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(monitor))
 
     def rank(device):
         properties = device.get_properties()
         if properties is None:
             return 1
-        # What is heard from the loudspeakers is no microphone.
+        # The monitor of an output is not a microphone.
         if properties.get_string("device.class") == "monitor":
             return 2
         return 0 if properties.get_value("is-default") else 1
@@ -52,7 +52,7 @@ def devices():
 
 
 def opened(device, raw, decoder):
-    """A bin of the device; many cameras offer nothing but JPEG, which is decoded."""
+    """A bin with the device; many cameras only offer JPEG, which is decoded."""
     source = device.create_element(None)
     caps = device.get_caps()
     is_raw = caps is None or caps.can_intersect(Gst.Caps.from_string(raw))

@@ -1,4 +1,4 @@
-"""The window: what can be done when, and what the user is told."""
+"""The window: available actions, and messages to the user."""
 
 import os
 
@@ -34,7 +34,7 @@ class Window(Gtk.ApplicationWindow):
         GLib.timeout_add(100, self.update)
         self.update()
 
-    # --- What there is to see
+    # --- Widgets
 
     def build(self):
         self.set_titlebar(Gtk.HeaderBar())
@@ -70,7 +70,7 @@ class Window(Gtk.ApplicationWindow):
         self.set_child(box)
 
     def update(self):
-        """Labels, and what can be done now."""
+        """Updates labels and available actions."""
         state = self.pipeline.state if self.pipeline else "inactive"
         busy = state != "inactive" or self.saving
         status = ""
@@ -108,7 +108,7 @@ class Window(Gtk.ApplicationWindow):
         self.bar.set_message_type(Gtk.MessageType.ERROR if is_error else Gtk.MessageType.INFO)
         self.bar.set_revealed(True)
 
-    # --- What the user does
+    # --- User actions
 
     def on_action(self, _action, _parameter, handler):
         try:
@@ -132,7 +132,7 @@ class Window(Gtk.ApplicationWindow):
         self.pipeline.act("resume" if self.pipeline.state == "paused" else "pause")
 
     def on_mark(self):
-        """A chapter begins here, in a pause where it goes on; the recorder says where that is."""
+        """Starts a chapter here, in a pause at the resume; the recorder reports its position."""
         self.pipeline.act("mark", f"Mark {self.marks + 1}")
         self.marks += 1
 
@@ -144,7 +144,7 @@ class Window(Gtk.ApplicationWindow):
             self.player.close()
 
     def on_save(self):
-        """The recording is a file already; here it gets the name and the place that the user wants."""
+        """The recording is a file already; here it is moved to the name and directory that the user selects."""
         if self.chooser is None:
             self.chooser = Gtk.FileChooserNative(
                 title="Save the recording", transient_for=self, action=Gtk.FileChooserAction.SAVE, modal=True
@@ -174,11 +174,11 @@ class Window(Gtk.ApplicationWindow):
             self.pipeline.close()
         return False
 
-    # --- What comes of it
+    # --- Events
 
     def on_event(self, name, fields):
         if name == "error":
-            # What was recorded so far is saved all the same: a stop follows.
+            # What was recorded so far is saved nevertheless: a stop follows.
             self.saving = True
             self.tell(fields.get_value("error").message, is_error=True)
         elif name == "mark":
@@ -195,7 +195,7 @@ class Window(Gtk.ApplicationWindow):
         self.update()
 
     def on_failure(self, text):
-        """The camera, or the microphone, does not go on."""
+        """The camera, or the microphone, has failed."""
         self.tell(text, is_error=True)
         if self.pipeline and self.pipeline.state != "inactive":
             self.on_action(None, None, self.on_record)

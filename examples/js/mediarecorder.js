@@ -9,7 +9,7 @@
 //
 // Methods throw where the browsers' do. Times are in nanoseconds, as everywhere in GStreamer. gjs makes a Number of each,
 // which is exact up to 2^53 (104 days); `utc`, which is more, is a BigInt here, read from the structure's text.
-// `onpart` and `onmark` get what the browsers have not: a file that is whole, a mark that has its place.
+// `onpart` and `onmark` are extensions: a finished file, and a mark.
 //
 // gjs runs no callback in a foreign thread, so the events are taken from the bus: the element has to be in its
 // pipeline already, and a main loop has to run.
@@ -27,7 +27,7 @@ export class MediaRecorderError extends Error {
     }
 }
 
-/** A promise with its `resolve` and `reject`; not an error if nobody awaits it. */
+/** A promise with its `resolve` and `reject`; not an error if it is never awaited. */
 function deferred() {
     const result = {};
     result.promise = new Promise((resolve, reject) => Object.assign(result, {resolve, reject}));
@@ -59,7 +59,7 @@ function toValue(structure, field) {
 
 const toItem = value => value instanceof Gst.Structure ? toObject(value) : value;
 
-/** What becomes of one recording. */
+/** The state of one recording. */
 class Recording {
     begun = false;
     over = false;
@@ -75,7 +75,7 @@ export class MediaRecorder {
     #bus;
     #watch;
     #newest = new Recording();
-    #unfinished = []; // oldest first: the next one may begin while one is still being finished
+    #unfinished = []; // oldest first: the next one may start while one is still being finalised
 
     /** Takes the element's properties as options, in camel case. */
     constructor(element, options = {}) {
@@ -115,7 +115,7 @@ export class MediaRecorder {
         return toObject(this.#element.stats);
     }
 
-    /** Begins a recording, with a blob every `timeslice` ms of it. Resolves with its actual type. */
+    /** Starts a recording, with a blob every `timeslice` ms. Resolves with its actual type. */
     start(timeslice = 0) {
         this.#element.timeslice = timeslice;
         this.#act('start');
@@ -134,12 +134,12 @@ export class MediaRecorder {
         this.#act('request-data');
     }
 
-    /** Goes on in the next part: a file of its own, where `location` has a `%d`, or else blobs that are one. */
+    /** Continues in the next part: a new file if `location` has a `%d`, otherwise blobs that form one. */
     splitNow() {
         this.#act('split-now');
     }
 
-    /** Names this instant: a chapter of this title begins here. */
+    /** Marks this instant: a chapter with this title starts here. */
     mark(title = '') {
         this.#act('mark', title);
     }
@@ -151,7 +151,7 @@ export class MediaRecorder {
     }
 
     /**
-     * The blobs that the newest recording has from now on: `{bytes, timecode, duration, mimeType, …}`. Throws
+     * The blobs of the newest recording from now on: `{bytes, timecode, duration, mimeType, …}`. Throws
      * after the last one if the recording has failed.
      */
     async *[Symbol.asyncIterator]() {
@@ -171,7 +171,7 @@ export class MediaRecorder {
             throw recording.error;
     }
 
-    /** Leaves the bus: no events from here on. */
+    /** Disconnects from the bus: no events from now on. */
     close() {
         this.#bus.disconnect(this.#watch);
         this.#bus.remove_signal_watch();

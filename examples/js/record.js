@@ -1,6 +1,6 @@
 #!/usr/bin/gjs -m
 // Records audio and video, with a pause of a second in between, and saves the blobs
-// itself as they come: one every half second.
+// itself as they arrive: one every half second.
 //
 //     gjs -m record.js FILE [MIME-TYPE]
 

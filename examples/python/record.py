@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Records sound and picture into a file, with a second in between that is left out.
+"""Records audio and video into a file, with a pause of one second.
 
     record.py FILE [MIME-TYPE]
 """
@@ -41,7 +41,7 @@ class App:
         return 1 if self.failed else 0
 
     def act(self, action):
-        """An action returns None, or a GLib.Error: the application says what becomes of it."""
+        """An action returns None, or a GLib.Error: the application decides how to handle it."""
         error = self.recorder.emit(action)
         if error is not None:
             domain = GLib.quark_from_string("gst-media-recorder-error")
@@ -69,7 +69,7 @@ class App:
         elif event.get_name() == "mediarecorder-resume":
             print("Going on")
         elif event.get_name() == "mediarecorder-error":
-            # What was recorded so far is still saved: mediarecorder-stop comes.
+            # What was recorded so far is still saved: mediarecorder-stop follows.
             self.fail("Recording failed", event.get_value("error"))
         elif event.get_name() == "mediarecorder-stop":
             seconds = event.get_value("duration") / Gst.SECOND

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Records audio and video into a file by asyncio, with a second in between that is left out.
+"""Records audio and video into a file with asyncio, with a pause of one second.
 
     record_asyncio.py FILE [MIME-TYPE]
 
@@ -16,7 +16,7 @@ from gi.repository import Gst
 
 
 async def record(recorder: Recorder) -> bool:
-    """Begins and ends a recording, and says what happens in it. Returns whether it went well."""
+    """Starts and ends a recording, and prints its events. Returns whether it succeeded."""
 
     async def act() -> None:
         for action in recorder.pause, recorder.resume, recorder.stop:
@@ -35,7 +35,7 @@ async def record(recorder: Recorder) -> bool:
         elif isinstance(event, Resume):
             print("Going on")
         elif isinstance(event, Error):
-            # What was recorded so far is still saved: Stop comes.
+            # What was recorded so far is still saved: Stop follows.
             print(f"Recording failed: {event.error}", file=sys.stderr)
             good = False
         elif isinstance(event, Stop):

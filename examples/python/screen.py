@@ -35,7 +35,7 @@ class Portal:
         )  # fmt: skip
 
     def ask(self, method, kind, *arguments, **options):
-        """A call whose answer comes later, as a signal: the user may have to decide."""
+        """A call whose response is a later signal: the user may have to decide."""
         self.count += 1
         token = f"mediarecorder{self.count}"
         loop, answer = GLib.MainLoop(), []
@@ -44,7 +44,7 @@ class Portal:
             answer.extend(parameters.unpack())
             loop.quit()
 
-        # Listened to before the call, so that no answer is too quick.
+        # Connected before the call, so that no response is missed.
         listener = self.bus.signal_subscribe(
             PORTAL, "org.freedesktop.portal.Request", "Response",
             f"{PORTAL_PATH}/request/{self.sender}/{token}", None, Gio.DBusSignalFlags.NONE, on_response,
@@ -59,7 +59,7 @@ class Portal:
         return results
 
     def screen(self):
-        """A file descriptor of PipeWire, and the node in it that is the screen."""
+        """A file descriptor of PipeWire, and the node of the screen."""
         token = GLib.Variant("s", "mediarecorder")
         session = self.ask("CreateSession", "(a{sv})", session_handle_token=token)["session_handle"]
         self.ask(
@@ -78,7 +78,7 @@ def main(location, seconds=None):
     except GLib.Error as error:
         sys.exit(f"There is no portal to ask: {error.message}")
     pipeline = Gst.parse_launch(
-        # A screen on which nothing moves sends nothing: the recorder goes on showing what it had.
+        # An unchanged screen sends no frames: the recorder continues with the last one.
         f"pipewiresrc fd={fd} path={node} do-timestamp=true ! videoconvert ! rec.video_0 "
         "mediarecorder name=rec"
     )

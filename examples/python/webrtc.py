@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Records what a WebRTC peer sends, as it comes: nothing is decoded, nothing encoded again.
+"""Records media from a WebRTC peer as received: nothing is decoded or re-encoded.
 
     webrtc.py FILE [SECONDS]
 
@@ -40,7 +40,7 @@ class App:
 
     def run(self, offer):
         _, sdp = GstSdp.SDPMessage.new_from_text(offer)
-        # A recording has all its tracks when it begins.
+        # A recording has all its tracks when it starts.
         self.awaited = sdp.medias_len()
         self.pipeline.set_state(Gst.State.PLAYING)
         remote = GstWebRTC.WebRTCSessionDescription.new(GstWebRTC.WebRTCSDPType.OFFER, sdp)
@@ -55,7 +55,7 @@ class App:
         promise = Gst.Promise.new()
         self.peer.emit(method, argument, promise)
         promise.wait()
-        # What is taken out of a reply is gone when that is.
+        # Values of a reply are only valid as long as the reply.
         self.replies.append(promise.get_reply())
         return self.replies[-1].get_value(wanted) if wanted else None
 
@@ -64,7 +64,7 @@ class App:
             print(peer.props.local_description.sdp.as_text(), flush=True)
 
     def on_track(self, peer, pad):
-        """Called by a thread of the peer's."""
+        """Called from a thread of webrtcbin."""
         if pad.direction != Gst.PadDirection.SRC:
             return
         caps = pad.get_current_caps() or pad.query_caps(None)
@@ -76,7 +76,7 @@ class App:
         pad.link(depayloader.get_static_pad("sink"))
         self.awaited -= 1
         if self.awaited == 0:
-            # A key frame, with which the recording begins, is asked of the peer.
+            # Requests a keyframe from the peer, at which the recording starts.
             GLib.idle_add(self.act, "start")
 
     def act(self, action):

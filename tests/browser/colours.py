@@ -1,4 +1,4 @@
-"""What Chromium shows on a canvas of recordings whose colours, or alpha channel, are known."""
+"""Recordings with known colours, or alpha channel, as drawn by Chromium on a canvas."""
 
 import subprocess
 
@@ -22,11 +22,11 @@ PATCHES = [
     (220, 200, 50),
     (210, 160, 130),
 ]
-# How far a colour may be off, of 255.
+# Maximum colour difference, of 255.
 TOLERANCE = 6
 
 BT601, BT709, BT2020 = (0.299, 0.114), (0.2126, 0.0722), (0.2627, 0.0593)
-# GStreamer's name or numbers of the colorimetry, weights of red and blue in luma (none: RGB), whether it is full range.
+# GStreamer's colorimetry, weights of red and blue in luma (none for RGB), whether it is full range.
 INPUTS = [
     ("bt601", BT601, False),
     ("bt709", BT709, False),
@@ -36,7 +36,7 @@ INPUTS = [
     ("2:3:0:0", BT709, False),
     ("sRGB", None, True),
 ]
-# Type, and whether Chromium has a decoder for it wherever it comes from.
+# Type, and whether every build of Chromium has a decoder for it.
 TYPES = [
     ("video/webm;codecs=vp8", True),
     ("video/webm;codecs=vp9", True),
@@ -51,7 +51,7 @@ TYPES = [
 
 
 def pairs(every):
-    """Each input as some of the types, so that each type meets some of the inputs; all of all if `every`."""
+    """Each input with some of the types, so that each type is tested with some inputs; all combinations if `every`."""
     for row, source in enumerate(INPUTS):
         for column, (mime_type, certain) in enumerate(TYPES):
             if every or (row + column) % 3 == 0:
@@ -88,7 +88,7 @@ def frame(weights, full_range):
 
 
 def record(caps, frames, mime_type, path, keep=""):
-    """Records frames, each as long as a 25th of a second."""
+    """Records frames, 25 per second."""
     pipeline = Gst.parse_launch(
         f"appsrc name=source format=time ! mediarecorder.video_0 mediarecorder name=mediarecorder autostart=true"
         f' mime-type="{mime_type}" video-bits-per-second=4000000'
@@ -113,7 +113,7 @@ def record(caps, frames, mime_type, path, keep=""):
 
 
 def shown(browser, server, path, mime_type, background):
-    """What a canvas of this background has in the middle of each patch once the video is drawn on it."""
+    """The colour in the middle of each patch, once the video is drawn on a canvas with this background."""
     url = f"/file/{len(server.files)}"
     server.files[url] = (path, mime_type.split(";")[0])
     points = [
@@ -123,8 +123,7 @@ def shown(browser, server, path, mime_type, background):
     return browser.run("pixels", url, points, background)
 
 
-# The same for FFmpeg, of inputs that Chromium itself shows otherwise: it has no more than twice of Cb in blue (BT.709 wants
-# 2.11), and brings the primaries of BT.2020 to those of the screen.
+# The same for FFmpeg, for inputs that Chromium displays differently: its factor of Cb in blue is at most 2 (BT.709 requires 2.11), and it converts the primaries of BT.2020 to those of the screen.
 FFMPEG_COLOURS = {
     "bt709": ("bt709", "bt709", "bt709"),
     "2:3:0:0": ("bt709", "bt709", "bt709"),
@@ -133,7 +132,7 @@ FFMPEG_COLOURS = {
 
 
 def by_ffmpeg(source, path):
-    """The same frames as FFmpeg makes a file of them."""
+    """The same frames in a file made by FFmpeg."""
     colorimetry, weights, full_range = source
     matrix, transfer, primaries = FFMPEG_COLOURS[colorimetry]
     colours = ["-colorspace", matrix, "-color_trc", transfer, "-color_primaries", primaries, "-color_range", "tv"]
@@ -150,7 +149,7 @@ def furthest(found, due):
 
 
 def judge_colours(browser, server, folder, source, mime_type, certain):
-    """A sentence on the colours of a recording, or raises."""
+    """Checks the colours of a recording; returns a summary."""
     colorimetry, weights, full_range = source
     if not browser.run("says", mime_type) and not certain:
         return f"{mime_type}: this Chromium says that it has no decoder for it"
@@ -171,7 +170,7 @@ def judge_colours(browser, server, folder, source, mime_type, certain):
 
 
 def judge_alpha(browser, server, folder, mime_type):
-    """A sentence on how a recording with alpha is composited, or raises."""
+    """Checks how a recording with alpha is composited; returns a summary."""
     alphas = (255, 200, 128, 60, 0, 255, 30, 160)
     patches = [(*rgb[::-1], alpha) for rgb, alpha in zip(PATCHES, alphas)]
     rows = (b"".join(bytes(patches[top + x // PATCH]) for x in range(WIDTH)) for top in (0, COLUMNS))

@@ -1,4 +1,4 @@
-"""Chromium, driven headless through chromedriver, with nothing but Python's own library."""
+"""Headless Chromium, controlled through chromedriver, with Python's standard library only."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def free_port():
 
 
 class Browser:
-    """One window of Chromium, gone with the block that opened it."""
+    """One window of Chromium, closed at the end of the with block."""
 
     def __init__(self, profile):
         self.profile = profile
@@ -39,7 +39,7 @@ class Browser:
     def __enter__(self):
         port = free_port()
         self.base = f"http://127.0.0.1:{port}"
-        # Warnings of the browser's own libraries are no failure of ours.
+        # Warnings of the browser's libraries are not failures of this project.
         environment = {name: value for name, value in os.environ.items() if name != "G_DEBUG"}
         self.driver = subprocess.Popen(
             [shutil.which("chromedriver") or "chromedriver", f"--port={port}"],
@@ -102,7 +102,7 @@ class Browser:
         self._call("POST", self.session + "/url", {"url": url})
 
     def run(self, function, *arguments):
-        """What the promise of an async function of the page becomes; its failure is raised."""
+        """The result of an async function of the page; raises its error."""
         script = (
             "const done = arguments[arguments.length - 1];"
             f"Promise.resolve(window.{function}(...Array.from(arguments).slice(0, -1)))"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Records with the element, and has Chromium play what it recorded.
+"""Plays recordings of the element in Chromium.
 
 Each file has to play in <video> or <audio>, with a finite duration, and to seek to the frame; the blobs of a
 timeslice have to go into a media source while the recording goes on, by docs/RECIPES.md's own program too; colours have to be
@@ -27,7 +27,7 @@ HERE = pathlib.Path(__file__).parent
 FPS = 30
 SECONDS = 4
 
-# Type, and whether Chromium has a decoder for it wherever it comes from: else it may say that it has none.
+# Type, and whether every build of Chromium has a decoder for it: otherwise it may report that it has none.
 FILES = [
     ("video/webm;codecs=vp8,opus", True),
     ("video/webm;codecs=vp9,vorbis", True),
@@ -53,7 +53,7 @@ FILES = [
     ("audio/flac;codecs=flac", True),
     ("audio/mpeg;codecs=mp3", True),
 ]
-# Type and timeslice in milliseconds of the recordings that are appended while they go on.
+# Type and timeslice in milliseconds of the recordings that are appended while recording.
 STREAMS = [
     ("video/webm;codecs=vp8,opus", 200),
     ("video/webm;codecs=vp9,opus", 1000),
@@ -66,7 +66,7 @@ STREAMS = [
 # Types with an alpha channel.
 ALPHA = ["video/webm;codecs=vp8", "video/webm;codecs=vp9"]
 
-# What comes over a network: type, and the way of its pictures and of its sound into and out of packets.
+# Network input: type, and the payloader and depayloader of its video and of its audio.
 H264 = (
     "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! rtph264pay config-interval=-1",
     "rtph264depay ! h264parse ! video/x-h264,stream-format=avc,alignment=au",
@@ -80,13 +80,13 @@ NETWORKS = [
     ("video/mp4", H264, OPUS),
     ("video/x-matroska", H264, OPUS),
 ]
-# For how long a stream, or all, are away, in seconds: no whole number, since there is a tick each second.
+# Outages of one stream, or all, in seconds: not an integer, since there is a tick each second.
 OUTAGES = [3.5, 12.5, 60.5] if os.environ.get("MEDIARECORDER_LONG") else [3.5]
 BEFORE, BEHIND = 3, 4
 
 
 def own_sources(mime_type, live):
-    """What is recorded for a type: raw media, and the pad that takes it."""
+    """The raw input for a type, and the pad for it."""
     live = " is-live=true" if live else ""
     sources = []
     if mime_type.startswith("video"):
@@ -105,7 +105,7 @@ def own_sources(mime_type, live):
 
 
 class Recording:
-    """A recording that runs; its blobs as they come."""
+    """An active recording, and its blobs."""
 
     def __init__(self, mime_type, live=False, sources=None, **properties):
         self.blobs = []
@@ -156,13 +156,13 @@ class Recording:
         self.tell(over=True)
 
     def started(self):
-        """The actual type, once there is a first blob."""
+        """The actual type, after the first blob."""
         with self.news:
             self.news.wait_for(lambda: self.blobs or self.over, 30)
         return self.actual
 
     def blob(self, number):
-        """One blob, when it has come; None after the last."""
+        """Waits for one blob; None after the last."""
         with self.news:
             self.news.wait_for(lambda: len(self.blobs) > number or self.over, 30)
             return self.blobs[number][0] if len(self.blobs) > number else None
@@ -176,7 +176,7 @@ class Recording:
 
 
 class Outage:
-    """A recording of what comes over a network, in packets of RTP of which none come for some time."""
+    """A recording of RTP packets, with an outage."""
 
     def __init__(self, what, path, away, seconds):
         mime_type, video, audio = what
@@ -191,7 +191,7 @@ class Outage:
             sources.append((f"{raw} ! {send} ! {network} ! {receive}", f"{kind}_%u"))
         self.recording = Recording("", live=True, sources=sources, location=str(path))
         self.down = False
-        # Recorded time, in seconds, at which the network went.
+        # Recorded time of the outage, in seconds.
         self.begin = None
         for kind in away:
             self.recording.pipeline.get_by_name(f"{kind}-network").get_static_pad("src").add_probe(
@@ -207,8 +207,8 @@ class Outage:
             self.begin = self.recording.recorder.get_property("stats").get_value("duration") / Gst.SECOND
 
     def judge(self, played):
-        """A sentence on what a browser made of it, or raises."""
-        # What is on its way comes yet.
+        """Checks the browser's playback; returns a summary."""
+        # Data in transit still arrives.
         begin, end = self.begin - 0.5, self.begin + self.seconds + 1
         ticks = [shown % 1 for shown in played["heard"] if shown is not None and shown < begin]
         behind = [shown % 1 for shown in played["heard"] if shown is not None and shown > end]
@@ -216,20 +216,20 @@ class Outage:
             raise RuntimeError(f"{self.what}: ticks at {played['heard']}")
         phase = ticks[-1]
         furthest = max(abs((tick - phase + 0.5) % 1 - 0.5) for tick in ticks[1:] + behind)
-        # An outage that is not heard would be half a second.
+        # An outage without effect on audio would be half a second.
         if furthest > 0.2:
             raise RuntimeError(f"{self.what}: sound is {furthest:.3f} s off behind the outage: {played['heard']}")
         if abs(played["ended"] - played["duration"]) > 0.3:
             raise RuntimeError(f"{self.what}: of {played['duration']} s it ends at {played['ended']}")
         shown = [frame for frame in played["frames"] if end < frame < end + BEHIND - 2]
-        # Where the machine is busy a browser leaves out many.
+        # On a busy machine, a browser drops many frames.
         if len(shown) < 5:
             raise RuntimeError(f"{self.what}: {len(shown)} frames behind the outage, of {len(played['frames'])}")
         return f"{self.what}: plays through, sound at most {furthest * 1000:.0f} ms off"
 
 
 def judge_outages(browser, server, folder, away, seconds):
-    """A sentence on recordings of a network that is away, all at a time, or raises."""
+    """Checks recordings with network outages, all in parallel; returns a summary."""
     made = []
     for number, what in enumerate(NETWORKS):
         path = folder / f"outage-{'-'.join(away)}-{seconds}-{number}"
@@ -258,7 +258,7 @@ def record(mime_type, path):
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """The page, files by range, and the blobs of the recording that runs."""
+    """Serves the page, files by range, and the blobs of the active recording."""
 
     daemon_threads = True
     files = {}
@@ -307,7 +307,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 def judge_file(browser, server, folder, mime_type, certain):
-    """A sentence on a file, or raises."""
+    """Checks a file; returns a summary."""
     path = folder / f"{len(server.files)}"
     actual = record(mime_type, path)
     says = browser.run("says", actual)
@@ -338,7 +338,7 @@ def judge_file(browser, server, folder, mime_type, certain):
 
 
 def judge_stream(browser, server, mime_type, timeslice):
-    """A sentence on blobs appended while they are recorded, or raises."""
+    """Checks blobs appended while recording; returns a summary."""
     server.recording = Recording(mime_type, live=True, timeslice=timeslice)
     try:
         actual = server.recording.started()
@@ -348,7 +348,7 @@ def judge_stream(browser, server, mime_type, timeslice):
     finally:
         server.recording.finish()
     count = len(server.recording.blobs)
-    # A slice holds at least its time, and up to two frames more.
+    # A blob has at least the timeslice's duration, and up to two frames more.
     if count < SECONDS * 1000 // (timeslice + 2 * 1000 // FPS):
         raise RuntimeError(f"only {count} blobs of {timeslice} ms")
     if result["ranges"] != 1:
@@ -366,7 +366,7 @@ def judge_stream(browser, server, mime_type, timeslice):
 
 
 def judge_recipe(browser, server, mime_type):
-    """A sentence on the recipe for a replay, as it stands in the documentation, or raises."""
+    """Checks the replay recipe of the documentation; returns a summary."""
     recipes = (HERE.parent.parent / "docs" / "RECIPES.md").read_text(encoding="utf-8")
     (program,) = re.findall(r"^```js\n(.*?)^```$", recipes, re.DOTALL | re.MULTILINE)
     server.recording = Recording(mime_type, live=True, timeslice=500)

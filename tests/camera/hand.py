@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The eye and hand of a user who cannot see: reads and presses what a window offers to screen readers.
+"""Reads and operates a window through the accessibility interface.
 
     dbus-run-session -- hand.py PROGRAM [ARGUMENT ...]
 
@@ -19,13 +19,13 @@ import gi
 gi.require_version("Atspi", "2.0")
 from gi.repository import Atspi, GLib  # noqa: E402
 
-# Later versions of the library call it by its new name.
+# Later versions of the library use its new name.
 BUTTON = getattr(Atspi.Role, "BUTTON", None) or Atspi.Role.PUSH_BUTTON
 BUTTONS = (BUTTON, Atspi.Role.TOGGLE_BUTTON)
 
 
 def tree(node):
-    """What is shown, from the window down."""
+    """All visible elements, from the window down."""
     if node is None:
         return
     states = node.get_state_set()
@@ -50,7 +50,7 @@ def enabled(node):
 
 
 def name_of(node):
-    """GTK may give a label's source before it, mnemonic and all: "_Save Save"."""
+    """GTK may report a label with its source, including the mnemonic: "_Save Save"."""
     node.clear_cache()  # the library is told of changes, but not of all
     name = node.get_name() or ""
     words = [word for word in name.split() if "_" not in word]
@@ -89,7 +89,7 @@ def answer(line, program):
     try:
         return {"read": read, "press": press, "type": write}[command](program.pid, *([rest] if rest else []))
     except GLib.Error as error:
-        # The window may change while it is looked at.
+        # The window may change while it is read.
         return f"gone: {error.message}"
 
 

@@ -1,5 +1,5 @@
-"""An HTTP server that takes uploads: writes the bodies of PUT and POST, one after the other, to its standard output as
-they come, in whatever pieces. Prints its port on standard error; goes when its standard input ends."""
+"""An HTTP server for uploads: writes the bodies of PUT and POST, one after the other, to its standard output as
+they arrive, in pieces of any size. Prints its port on standard error; exits when its standard input ends."""
 
 import http.server
 import os

@@ -1,4 +1,4 @@
-// What examples/js/mediarecorder.js promises, against a real recorder. Prints "ok" at the end.
+// Tests examples/js/mediarecorder.js with a real recorder. Prints "ok" at the end.
 
 import GLib from 'gi://GLib';
 import Gst from 'gi://Gst?version=1.0';
@@ -53,7 +53,7 @@ function methodsThrow(recorder) {
     check(!MediaRecorder.isTypeSupported('video/pineapple'), 'a pineapple is not');
 }
 
-// The iterators begin with the recording they are asked in, and all see the same.
+// Iterators start with the recording in which they are created, and all return the same.
 async function blobsArrive(recorder) {
     const events = [];
     for (const event of ['start', 'pause', 'resume', 'dataavailable', 'stop'])
@@ -93,7 +93,7 @@ async function blobsArrive(recorder) {
     check(events.indexOf('pause') < events.indexOf('resume'), `${events}`);
 }
 
-// The next one begins while the first is still being finished.
+// The next one starts while the first one is still being finalised.
 async function oneAfterTheOther(recorder) {
     const take = () => {
         recorder.start();
@@ -107,7 +107,7 @@ async function oneAfterTheOther(recorder) {
     check(size((await two).all) === (await second).size, 'the bytes of the second');
 }
 
-// Two files of a recording that begins in the past, with a mark in the second.
+// Two files of a recording with a past, with a mark in the second.
 async function partsAndThePast(recorder) {
     const folder = GLib.dir_make_tmp('mediarecorder-XXXXXX');
     recorder.element.location = `${folder}/%d.webm`;
@@ -142,7 +142,7 @@ async function partsAndThePast(recorder) {
     GLib.rmdir(folder);
 }
 
-// A new track is InvalidModification: the last blob still comes.
+// A new track is InvalidModification: there is still a last blob.
 async function failureIsTold(recorder) {
     let told = null;
     recorder.onerror = ({error}) => (told = error);

@@ -1,4 +1,4 @@
-"""Blobs by signal and by bus message; the concatenation of either is written to the file named."""
+"""Blobs by signal and by bus message; the concatenation of either is written to the given file."""
 
 import sys
 
@@ -18,7 +18,7 @@ while True:
     assert message is not None, "mediarecorder-stop was never posted"
     structure = message.get_structure()
     if structure.get_name() == "mediarecorder-data-available":
-        # The sample is the message's: its bytes are taken while that lives.
+        # The sample belongs to the message: its bytes are only valid as long.
         posted.append(contents(structure.get_value("sample")))
         assert structure.get_uint64("size") == (True, len(posted[-1]))
     if structure.get_name() == "mediarecorder-stop":

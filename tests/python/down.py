@@ -1,4 +1,4 @@
-"""NULL in mid-recording: events and file are there when set_state has returned."""
+"""NULL while recording: events and file are complete once set_state has returned."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What the Python tests share: a live pipeline round one mediarecorder, and its events."""
+"""Shared by the Python tests: a live pipeline around one mediarecorder, and its events."""
 
 import threading
 
@@ -41,7 +41,7 @@ class Rig:
     def _event(self, recorder, *arguments):
         signal = arguments[-1]
         state = recorder.get_property("state").value_nick
-        # A sample is only lent to the handler: what is kept of it has to be taken here.
+        # A sample is only valid in the handler: its bytes have to be copied here.
         arguments = [copied(a) if isinstance(a, Gst.Sample) else a for a in arguments]
         with self.changed:
             self.events.append((signal, state, arguments[:-1]))
@@ -75,7 +75,7 @@ class Rig:
 
 
 def refused(error, code):
-    """Asserts that an action gave back the recorder's error `code`."""
+    """Asserts that an action returned the recorder's error `code`."""
     assert isinstance(error, GLib.Error), error
     assert error.domain == DOMAIN, error.domain
     assert error.code == code, error.code

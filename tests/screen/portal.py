@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Stands in for the desktop portal: whoever asks for the screen gets the PipeWire node of this name.
+"""A mock of the desktop portal: a request for the screen returns the PipeWire node of this name.
 
     portal.py NODE-NAME
 
@@ -41,7 +41,7 @@ def node_id(name):
 def on_call(bus, sender, _path, _interface, method, parameters, invocation):
     options = parameters.unpack()[-1]
     if method == "OpenPipeWireRemote":
-        # As the real one: a connection of the caller's own.
+        # Like the real one: a separate connection for the caller.
         remote = socket.socket(socket.AF_UNIX)
         remote.connect(os.path.join(os.environ["XDG_RUNTIME_DIR"], "pipewire-0"))
         files = Gio.UnixFDList.new()

@@ -1,4 +1,4 @@
-"""Actions raise by the error's code; properties and their types."""
+"""Actions raise exceptions by error code; properties and their types."""
 
 from rig import Rig, raised
 
@@ -37,7 +37,7 @@ with Rig() as rig:
     recorder.location = "no/such/directory/a.webm"
     raised(gst_mediarecorder.UnknownError, recorder.start)
     recorder.location = None
-    # Without a running loop, and without a place for a number in the name.
+    # Without a running loop, and without a number in the name.
     recorder.location = "whole.webm"
     recorder.start()
     assert recorder.state is State.RECORDING

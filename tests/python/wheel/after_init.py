@@ -1,4 +1,4 @@
-"""The wheel's element is there when GStreamer was initialised before the module was imported."""
+"""The wheel's element is available if GStreamer was initialised before the module was imported."""
 
 import gi_of_here
 from gi.repository import Gst

@@ -1,4 +1,4 @@
-"""The wheel's element is there when the module was imported before GStreamer was initialised."""
+"""The wheel's element is available if the module was imported before GStreamer was initialised."""
 
 import gst_mediarecorder
 from gi.repository import Gst

@@ -1,4 +1,4 @@
-"""Two seconds into each file named, in the container that its extension names: as fast as it goes."""
+"""Records two seconds to each given file, in the container of its extension, as fast as possible."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""A recording that fails says so, and still ends; a loop that is gone disturbs nobody."""
+"""A failed recording reports that, and still ends; a closed event loop has no effect."""
 
 import asyncio
 
@@ -29,7 +29,7 @@ with Rig() as rig:
     run(a_pad_too_late(rig))
 with Rig(timeslice=50) as rig:
     run(left_behind(rig))
-    # Events go on coming, to a loop that is closed; then to a new one.
+    # Events continue to be emitted, to a closed loop; then to a new one.
     run(rig.recorded_more(300_000_000))
 
     async def rest():
@@ -46,7 +46,7 @@ with Rig(timeslice=50) as rig:
 
 
 async def cancelled(rig):
-    """Who gives up waiting loses nothing."""
+    """Cancelling a wait loses nothing."""
     events = rig.recorder.events()
     try:
         await asyncio.wait_for(events.__anext__(), 0.05)

@@ -1,4 +1,4 @@
-"""Brings `gi` to scripts that use it before gst_mediarecorder: GStreamer's own wheels keep it aside."""
+"""Makes `gi` available to scripts that use it before gst_mediarecorder: GStreamer's own wheels only add it on request."""
 
 import importlib.util
 

@@ -1,4 +1,4 @@
-"""On Windows: a recording in place of a file that somebody has open.
+"""On Windows: a recording that replaces a file which is open elsewhere.
 
     open_elsewhere.py LOCATION
 """
@@ -31,7 +31,7 @@ kernel.CloseHandle.argtypes = (wintypes.HANDLE,)
 
 
 class Held:
-    """A file, made and open for reading, and shared as `share` says."""
+    """Creates a file and opens it for reading, with this share mode."""
 
     def __init__(self, path, share):
         with open(path, "wb") as file:
@@ -66,7 +66,7 @@ with Rig() as rig:
         assert held.read() == b"older"
     rig.recorder.start()
     rig.recorder.stop()
-# With the pipeline down the files are complete.
+# Once the pipeline is in NULL, the files are complete.
 for path in location, closed:
     assert os.stat(path).st_size > 100, path
 os.remove(closed)

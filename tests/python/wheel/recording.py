@@ -1,4 +1,4 @@
-"""Three recordings by asyncio; the blobs of the first, put one after the other, go to the file named first.
+"""Three recordings with asyncio; the blobs of the first one, concatenated, are written to the first given file.
 
     recording.py BLOBS LOCATION PATTERN
 """
@@ -21,7 +21,7 @@ def without_blobs(events):
 async def first(rig):
     recorder, events = rig.recorder, []
     recorder.start()
-    # Whatever comes before the iteration is kept.
+    # Events before the iteration are queued.
     await rig.recorded_more(600_000_000)
     recorder.pause()
     paused = rig.recorded()
@@ -73,7 +73,7 @@ async def second(rig):
 
 
 async def third(rig):
-    """Begins in the past, in two parts, with a mark in the second; a pause makes two intervals."""
+    """A recording with a past, in two parts, with a mark in the second; a pause makes two intervals."""
     recorder, events = rig.recorder, []
     recorder.location = pattern
     recorder.pre_record_time = 300_000_000
@@ -94,7 +94,7 @@ async def third(rig):
             recorder.stop()
     recorder.pre_record_time = 0
     first, second = [event for event in events if isinstance(event, Part)]
-    # Two recordings came before.
+    # Two recordings precede it.
     assert (first.location, second.location) == (pattern % 2, pattern % 3), events
     assert first.timecode == 0 and first.duration >= 550_000_000, first
     assert (second.number, second.timecode) == (1, first.duration), (first, second)
@@ -106,7 +106,7 @@ async def third(rig):
     assert one.running_time == first.running_time and one.recorded_time == 0, one
     assert two.recorded_time == one.duration and one.duration + two.duration == stop.duration, (one, two)
     assert abs(time.time_ns() - one.utc) < 600e9, one
-    # Both by one clock.
+    # Both from the same clock.
     apart = (two.utc - one.utc) - (two.running_time - one.running_time)
     assert abs(apart) < 50_000_000, apart
 
@@ -115,7 +115,7 @@ async def all_of_them(rig):
     data = await first(rig)
     before = [piece.data for piece in data]
     await second(rig)
-    # Blobs are still what they were.
+    # Blobs are unchanged.
     for piece, contents in zip(data, before):
         assert b"".join(piece.chunks()) == contents
     await third(rig)

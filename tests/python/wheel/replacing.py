@@ -1,4 +1,4 @@
-"""A recording takes the place of an older one whose blob is still held, and whose file is open.
+"""A recording replaces an older one whose blob is still referenced, and whose file is open.
 
     replacing.py LOCATION OLDER     (OLDER gets what the older one's blob holds in the end)
 """

@@ -1,4 +1,4 @@
-"""What the scripts share: a live pipeline round one recorder, and a deadline for all that is awaited."""
+"""Shared by the scripts: a live pipeline around one recorder, and a deadline for everything that is awaited."""
 
 import asyncio
 import faulthandler
@@ -9,7 +9,7 @@ from gi.repository import Gst
 from gst_mediarecorder import Recorder
 
 DEADLINE = 60
-# Shows where a script hangs, and ends it.
+# Prints where a script hangs, and ends it.
 faulthandler.dump_traceback_later(DEADLINE + 30, exit=True)
 
 
@@ -36,7 +36,7 @@ class Rig:
         self.pipeline.set_state(Gst.State.NULL)
 
     def recorded(self):
-        """Nanoseconds recorded so far: to the end of what has arrived, which a cut may shorten by a frame."""
+        """Nanoseconds recorded so far: to the end of the received media, which a cut may shorten by a frame."""
         return self.recorder.stats.get_uint64("duration")[1]
 
     async def recorded_more(self, nanoseconds):
@@ -46,12 +46,12 @@ class Rig:
 
 
 def run(coroutine):
-    """Runs a coroutine to its end, which is before the deadline."""
+    """Runs a coroutine to its end, with a deadline."""
     return asyncio.run(asyncio.wait_for(coroutine, DEADLINE))
 
 
 def raised(kind, action, *arguments):
-    """The error of this very kind that an action raises."""
+    """The error of exactly this class raised by an action."""
     try:
         action(*arguments)
     except kind as error:
