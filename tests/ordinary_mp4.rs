@@ -35,7 +35,9 @@ fn play_with(line: &str, location: &Path, set_up: impl FnOnce(&gst::Pipeline)) -
     let mut warnings = Vec::new();
     let (mut stopped, mut ended) = (false, false);
     while !stopped || !ended {
-        let wait = gst::ClockTime::from_nseconds(DEADLINE.as_nanos() as u64);
+        // Gigabytes take longer.
+        let deadline = if long() { 10 * DEADLINE } else { DEADLINE };
+        let wait = gst::ClockTime::from_nseconds(deadline.as_nanos() as u64);
         let message = pipeline.bus().unwrap().timed_pop(wait);
         match message.expect("it ends").view() {
             gst::MessageView::Eos(_) => ended = true,
