@@ -153,8 +153,8 @@ fn records_the_last_packet(name: &str, codec: &str, has_durations: bool) {
         }
         Some((at, buffer))
     });
-    let packets: Vec<_> = packets.collect();
-    for (number, (at, packet)) in packets.iter().take(62).enumerate() {
+    let packets: Vec<_> = packets.take(80).collect();
+    for (number, (at, packet)) in packets.iter().enumerate() {
         if number == 10 {
             app.act("start");
         }

@@ -54,6 +54,9 @@ impl StandIn {
 
     /// Begins the next part, which starts `length` after this one.
     pub fn begin_part(&mut self, length: Ns) {
+        // An absent track whose gap the file cannot represent has not been filled up to here.
+        let missing = self.away.map_or(0, |away| length.saturating_sub(away));
+        self.filled = self.filled.saturating_add(missing);
         let place = |at: Ns| at.saturating_sub(length);
         self.end = self.end.map(place);
         self.away = self.away.map(place);
