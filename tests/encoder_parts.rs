@@ -38,7 +38,7 @@ fn rig(
     (folder, outer, count)
 }
 
-/// Records 2.5 s, in which an encoder that nothing replaces ends a part. Every frame is in one part, and
+/// Records 4 s, in which an encoder that nothing replaces ends a part. Every frame is in one part, and
 /// audio is in step across both, except for `silence` at the joint.
 fn check(format: (&str, &str), failing: (&'static str, &'static [u64]), silence: u64) {
     let (mime_type, _) = format;
@@ -46,10 +46,10 @@ fn check(format: (&str, &str), failing: (&'static str, &'static [u64]), silence:
     outer.recorder.set_property("autostart", true);
     // Not live: how busy the machine is does not matter.
     let sound = outer.source(&format!(
-        "audiotestsrc num-buffers=250 samplesperbuffer=480 ! {STEREO}"
+        "audiotestsrc num-buffers=400 samplesperbuffer=480 ! {STEREO}"
     ));
     let _clock = tag::audio(&sound, AudioSignal::Noise, 48_000);
-    let pictures = outer.source(&format!("videotestsrc num-buffers=75 ! {SMALL}"));
+    let pictures = outer.source(&format!("videotestsrc num-buffers=120 ! {SMALL}"));
     let log = tag::video(&pictures);
     sound.link(&outer.pad("audio_%u")).unwrap();
     pictures.link(&outer.pad("video_%u")).unwrap();

@@ -5,6 +5,7 @@
 
 use super::Supervisor;
 use crate::{
+    log::{CAT, time},
     model::{Kind, timeline::Ns},
     session::{pipeline::Feed, track::Track},
 };
@@ -59,6 +60,15 @@ impl Supervisor {
             pair.map_or(0, reached).max(end)
         };
         let is_split = session.split_back(part, end, from);
+        gst::debug!(
+            CAT,
+            id = &self.part.label,
+            "{} has lost media from {} on, others have got to {}: the part ends at {}: {is_split}",
+            track.name(),
+            time(begin),
+            time(furthest),
+            time(end)
+        );
         let end = is_split.then_some(end);
         for (_, feed) in &others {
             feed.monitor.end_input(end);
