@@ -38,18 +38,27 @@ fn rig(
     (folder, outer, count)
 }
 
-/// Records 4 s, in which an encoder that nothing replaces ends a part. Every frame is in one part, and
+/// Records so many seconds, in which an encoder that nothing replaces ends a part. Every frame is in one part, and
 /// audio is in step across both, except for `silence` at the joint.
-fn check(format: (&str, &str), failing: (&'static str, &'static [u64]), silence: u64) {
+fn check(
+    format: (&str, &str),
+    failing: (&'static str, &'static [u64]),
+    seconds: u64,
+    silence: u64,
+) {
     let (mime_type, _) = format;
     let (_folder, outer, count) = rig(format, failing);
     outer.recorder.set_property("autostart", true);
     // Not live: how busy the machine is does not matter.
     let sound = outer.source(&format!(
-        "audiotestsrc num-buffers=400 samplesperbuffer=480 ! {STEREO}"
+        "audiotestsrc num-buffers={} samplesperbuffer=480 ! {STEREO}",
+        100 * seconds
     ));
     let _clock = tag::audio(&sound, AudioSignal::Noise, 48_000);
-    let pictures = outer.source(&format!("videotestsrc num-buffers=120 ! {SMALL}"));
+    let pictures = outer.source(&format!(
+        "videotestsrc num-buffers={} ! {SMALL}",
+        30 * seconds
+    ));
     let log = tag::video(&pictures);
     sound.link(&outer.pad("audio_%u")).unwrap();
     pictures.link(&outer.pad("video_%u")).unwrap();
@@ -138,7 +147,16 @@ fn the_recording_goes_on_in_a_new_part_and_every_frame_is_in_one_of_them() {
             "vp9enc",
         ),
     ] {
-        check((mime_type, name), (factory, &[20, 20]), 0);
+        check((mime_type, name), (factory, &[20, 20]), 4, 0);
+    }
+}
+
+/// The recording has been stopped by the end of its tracks: their media is in the queue.
+#[test]
+fn the_new_part_begins_after_the_tracks_have_ended_too() {
+    for seconds in [2, 3] {
+        let format = (MKV, "recording-%d.mkv");
+        check(format, ("vp8enc", &[20, 20]), seconds, 0);
     }
 }
 
@@ -146,7 +164,7 @@ fn the_recording_goes_on_in_a_new_part_and_every_frame_is_in_one_of_them() {
 #[test]
 fn a_new_part_begins_for_audio_too_and_every_frame_is_in_one_of_them() {
     let format = (WEBM, "recording-%d.webm");
-    check(format, ("opusenc", &[60, 60]), FRAME as u64 + 20 * MILLI);
+    check(format, ("opusenc", &[60, 60]), 4, FRAME as u64 + 20 * MILLI);
 }
 
 #[test]

@@ -220,10 +220,11 @@ impl Timeline {
         self.resolve_split(end)
     }
 
-    /// Ends the current part at a recorded time that its tracks have already passed. `None` if nothing is recorded in
-    /// the part before that, or the recording has ended.
+    /// Ends the current part at a recorded time that its tracks have already passed, even if the recording has been
+    /// stopped since. `None` if nothing is recorded in the part before that, or after it.
     pub fn split_back(&mut self, recorded: Ns) -> Option<Seam> {
-        if self.stopped.is_some() || recorded <= self.recorded_before(self.part()) {
+        let is_over = self.stopped.is_some() && recorded >= self.duration();
+        if is_over || recorded <= self.recorded_before(self.part()) {
             return None;
         }
         let seam = Seam {
@@ -304,9 +305,10 @@ mod tests {
         assert_eq!((seam.running, timeline.pending_split()), (130, Some(210)));
         assert_eq!(timeline.resolve_split(211).unwrap().recorded, 41);
         timeline.stop(220);
-        assert_eq!(timeline.split_back(45), None, "it has ended");
-        let durations = [0, 1, 2, 3].map(|part| timeline.duration_of(part));
-        assert_eq!(durations, [25, 5, 11, 9]);
+        assert_eq!(timeline.split_back(50), None, "the next part would be empty");
+        assert_eq!(timeline.split_back(45).unwrap().running, 215);
+        let durations = [0, 1, 2, 3, 4].map(|part| timeline.duration_of(part));
+        assert_eq!(durations, [25, 5, 11, 4, 5]);
     }
 
     #[test]
