@@ -171,23 +171,23 @@ impl Patch {
 
     /// Sets the codec configuration of video track `number`. No effect once the header has been written.
     pub fn set_codec_config(&mut self, number: usize, config: CodecConfig) {
-        if let (0, Some(video_tracks)) = (self.position, self.video_tracks.get_mut(number)) {
-            video_tracks.codec_config = Some(config);
+        if let (0, Some(video_track)) = (self.position, self.video_tracks.get_mut(number)) {
+            video_track.codec_config = Some(config);
         }
     }
 
     /// Sets the HDR metadata of video track `number`. No effect once the header has been written.
     pub fn set_hdr(&mut self, number: usize, hdr: HdrMetadata) {
-        if let (0, Some(video_tracks)) = (self.position, self.video_tracks.get_mut(number)) {
-            video_tracks.hdr = hdr;
+        if let (0, Some(video_track)) = (self.position, self.video_tracks.get_mut(number)) {
+            video_track.hdr = hdr;
         }
     }
 
     /// Sets the offset of the timestamps of video track `number` from recorded time, in nanoseconds. No effect once the
     /// header has been written.
     pub fn set_decode_delay(&mut self, number: usize, nanoseconds: u64) {
-        if let (0, Some(video_tracks)) = (self.position, self.video_tracks.get_mut(number)) {
-            video_tracks.decode_delay = nanoseconds;
+        if let (0, Some(video_track)) = (self.position, self.video_tracks.get_mut(number)) {
+            video_track.decode_delay = nanoseconds;
         }
     }
 

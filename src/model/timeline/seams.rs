@@ -305,7 +305,11 @@ mod tests {
         assert_eq!((seam.running, timeline.pending_split()), (130, Some(210)));
         assert_eq!(timeline.resolve_split(211).unwrap().recorded, 41);
         timeline.stop(220);
-        assert_eq!(timeline.split_back(50), None, "the next part would be empty");
+        assert_eq!(
+            timeline.split_back(50),
+            None,
+            "the next part would be empty"
+        );
         assert_eq!(timeline.split_back(45).unwrap().running, 215);
         let durations = [0, 1, 2, 3, 4].map(|part| timeline.duration_of(part));
         assert_eq!(durations, [25, 5, 11, 4, 5]);
