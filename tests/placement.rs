@@ -101,6 +101,37 @@ fn tracks_that_begin_late_in_matroska() {
     late_tracks("mkv", &tracks);
 }
 
+/// As from a live stream in Ogg: the header packets have no timestamps, and the media does not begin at 0.
+#[test]
+fn header_packets_do_not_begin_a_recording() {
+    let coded = audio("audioconvert ! vorbisenc", 20);
+    assert!(coded.buffers[0].pts().is_none());
+    let timed: Vec<_> = coded.buffers.iter().filter(|b| b.pts().is_some()).collect();
+    let begins = timed[0].pts().unwrap().nseconds();
+    let last = timed[timed.len() - 1];
+    let ends = (last.pts().unwrap() + last.duration().unwrap()).nseconds();
+    for name in ["headers.ogg", "headers.mka", "headers.webm"] {
+        let (_folder, path) = temp_location(name);
+        let app = App::new("", &path);
+        app.recorder.set_property("autostart", true);
+        let source = Source::new(&app.pad("audio_%u"), &coded.caps, None);
+        app.set_state(gst::State::Playing);
+        for buffer in &coded.buffers {
+            source.push(buffer.clone());
+        }
+        source.end();
+        app.wait_for("stop", 1);
+        assert_eq!(app.warnings(), Vec::<String>::new(), "{name}");
+        let total = app.kept().total();
+        assert!(total.abs_diff(ends - begins) < MILLI, "{name}: {total} ns");
+        let heard = decode::audio(&path, 0, None).unwrap().len() as u64 * 1_000_000 / 48;
+        assert!(
+            heard.abs_diff(total) < 30 * MILLI,
+            "{name}: {heard} of {total} ns"
+        );
+    }
+}
+
 /// A parser leaves frames without timestamps where a network has delivered several at once.
 #[test]
 fn live_frames_without_timestamps_follow_the_previous_one() {

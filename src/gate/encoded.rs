@@ -139,11 +139,15 @@ impl EncodedGate {
         self.new_caps = Some(caps.to_owned());
     }
 
+    /// Takes a buffer if it is a header packet, and not media.
+    pub fn take_header(&mut self, buffer: &gst::Buffer) -> bool {
+        self.headers.take_packet(buffer, self.begun)
+    }
+
     pub(super) fn push(&mut self, mut input: Input) {
-        let Some(buffer) = self.headers.filter(input.buffer, self.begun) else {
+        if self.take_header(&input.buffer) {
             return;
-        };
-        input.buffer = buffer;
+        }
         // No audio codec has empty packets; parsers and muxers fail on them.
         if !self.keyed && input.buffer.size() == 0 {
             self.dropped += 1;

@@ -65,17 +65,14 @@ impl Headers {
         }
     }
 
-    /// Takes a buffer that is a header packet; returns one that is media. `begun`: media has been sent.
-    pub fn filter(&mut self, buffer: gst::Buffer, begun: bool) -> Option<gst::Buffer> {
-        if !buffer.flags().contains(gst::BufferFlags::HEADER) {
-            return Some(buffer);
+    /// Takes a buffer if it is a header packet, and not media. `begun`: media has been sent.
+    pub fn take_packet(&mut self, buffer: &gst::Buffer, begun: bool) -> bool {
+        let is_packet =
+            self.handling != Handling::Media && buffer.flags().contains(gst::BufferFlags::HEADER);
+        if is_packet && self.handling == Handling::Ahead && !self.in_caps && !begun {
+            self.due.push(buffer.clone());
         }
-        match self.handling {
-            Handling::Media => return Some(buffer),
-            Handling::Ahead if !self.in_caps && !begun => self.due.push(buffer),
-            Handling::Ahead | Handling::Dropped => {}
-        }
-        None
+        is_packet
     }
 
     /// Starts the next part, which needs them again.

@@ -74,6 +74,13 @@ impl Track {
         if for_another {
             inner.outlet().dropper.wait_for_another();
         }
+        // Without a timestamp, a header packet does not say when the track begins.
+        let unstamped = input.buffer.pts().is_none();
+        if let Some(Gate::Encoded(gate)) = inner.gate.as_mut().filter(|_| unstamped)
+            && gate.take_header(&input.buffer)
+        {
+            return Flow::More;
+        }
         if self.is_kept() {
             self.let_in(&mut inner, input, None);
             self.finish_if_complete(&mut inner);
