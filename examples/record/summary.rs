@@ -19,7 +19,7 @@ pub fn print(location: &Path, outcome: &Outcome) {
 fn write(out: &mut impl Write, location: &Path, outcome: &Outcome) -> std::io::Result<()> {
     writeln!(out, "{} ({})", location.display(), size(outcome.bytes))?;
     if !outcome.paused.is_zero() {
-        writeln!(out, "    paused    {} (left out)", time(outcome.paused))?;
+        writeln!(out, "    paused    {} (not recorded)", time(outcome.paused))?;
     }
     if outcome.chunks > 1 {
         writeln!(out, "    chunks    {}", outcome.chunks)?;

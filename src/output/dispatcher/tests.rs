@@ -16,7 +16,7 @@ fn collector() -> (Dispatcher<u32>, mpsc::Receiver<u32>) {
 const SOON: Duration = Duration::from_secs(5);
 
 #[test]
-fn one_recordings_events_all_come_before_the_next_ones() {
+fn events_of_recordings_do_not_interleave() {
     let (dispatcher, receiver) = collector();
     let first = dispatcher.open();
     let second = dispatcher.open();
