@@ -132,7 +132,7 @@ fn check(
 }
 
 #[test]
-fn the_recording_goes_on_in_a_new_part_and_every_frame_is_in_one_of_them() {
+fn the_recording_continues_in_a_new_part_without_losing_a_frame() {
     for (mime_type, name, factory) in [
         (MKV, "recording-%d.mkv", "vp8enc"),
         (WEBM, "recording-%d.webm", "vp8enc"),
@@ -162,13 +162,13 @@ fn the_new_part_begins_after_the_tracks_have_ended_too() {
 
 /// What an audio encoder has lost, up to the next frame of the video, is silence: a frame and a packet at most.
 #[test]
-fn a_new_part_begins_for_audio_too_and_every_frame_is_in_one_of_them() {
+fn a_failed_audio_encoder_begins_a_new_part_without_losing_a_frame() {
     let format = (WEBM, "recording-%d.webm");
     check(format, ("opusenc", &[60, 60]), 4, FRAME as u64 + 20 * MILLI);
 }
 
 #[test]
-fn encoders_that_encode_nothing_in_the_new_part_either_end_the_recording() {
+fn an_encoder_that_fails_in_the_new_part_too_ends_the_recording() {
     let (_folder, outer, count) = rig((MKV, "recording-%d.mkv"), ("vp8enc", &[20, 20, 0, 0]));
     let (_clock, _log) = outer.live();
     outer.act("start");

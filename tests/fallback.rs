@@ -233,7 +233,7 @@ const SCENARIOS: [Scenario; 3] = [
         outer.wait_running_time(outer.running_time() + 500 * MILLI);
         outer.act("stop");
         outer.wait_for("stop", 1);
-        assert_goes_on(&outer, true);
+        assert_continues(&outer, true);
         // The disk has recovered before the part was abandoned.
         assert_nothing_is_missing(&outer, &clock, folder);
     }),
@@ -247,7 +247,7 @@ fn rig_in(folder: &std::path::Path) -> (App, gst::Pad, common::signal::tag::Samp
 }
 
 /// One warning, no error, and the second of two parts is at the fallback location.
-fn assert_goes_on(outer: &App, first_is_whole: bool) {
+fn assert_continues(outer: &App, first_is_whole: bool) {
     let heard = outer.events();
     assert!(heard.iter().all(|heard| heard.name != "error"), "{heard:?}");
     let warnings = outer.warnings();
@@ -271,7 +271,7 @@ fn fails(folder: &std::path::Path, sync_interval: u64) {
     outer.wait_running_time(outer.running_time() + 500 * MILLI);
     outer.act("stop");
     outer.wait_for("stop", 1);
-    assert_goes_on(&outer, false);
+    assert_continues(&outer, false);
     assert_nothing_is_missing(&outer, &clock, folder);
 }
 

@@ -71,7 +71,7 @@ fn reported(path: &Path) -> Vec<(String, f64)> {
 }
 
 /// Asserts that all of it is in the file.
-fn is_told(path: &Path, what: &str) {
+fn assert_has_hdr(path: &Path, what: &str) {
     let found = reported(path);
     for (name, expected) in [
         ("red_x", 0.708),
@@ -105,7 +105,7 @@ fn raw_hdr10_metadata_is_in_mp4_and_matroska() {
     ] {
         let (_directory, path) = temp_location("hdr");
         record(&source("bt2100-pq"), mime_type, &path);
-        is_told(&path, mime_type);
+        assert_has_hdr(&path, mime_type);
     }
 }
 
@@ -118,7 +118,7 @@ fn copied_hdr10_metadata_is_in_mp4_and_matroska() {
             source("bt2100-pq")
         );
         record(&encoded, mime_type, &path);
-        is_told(&path, mime_type);
+        assert_has_hdr(&path, mime_type);
     }
 }
 
@@ -129,7 +129,7 @@ fn hdr10_metadata_of_any_video_size_is_in_matroska() {
         for mime_type in ["video/webm;codecs=vp9", "video/x-matroska;codecs=vp9"] {
             let (_directory, path) = temp_location("size");
             record(&source_of("bt2100-pq", width, height), mime_type, &path);
-            is_told(&path, &format!("{mime_type} {width}x{height}"));
+            assert_has_hdr(&path, &format!("{mime_type} {width}x{height}"));
         }
     }
 }

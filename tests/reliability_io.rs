@@ -22,7 +22,7 @@ const SCENARIOS: [Scenario; 9] = [
         let (error, bytes) = wait_failed(&rig, 1);
         assert!(error.contains(&path), "{error}");
         assert!(error.contains("os error 5"), "{error}");
-        outside_goes_on(&rig, &tracks);
+        upstream_continues(&rig, &tracks);
         for path in [path, rig.save("blob.mkv", &bytes)] {
             assert_plays_so_far(&path);
         }
@@ -37,7 +37,7 @@ const SCENARIOS: [Scenario; 9] = [
         let (error, bytes) = wait_failed(&rig, 1);
         assert!(error.contains(folder), "{error}");
         assert!(error.contains("os error 5"), "{error}");
-        outside_goes_on(&rig, &tracks);
+        upstream_continues(&rig, &tracks);
         assert_plays_so_far(&rig.save("blob.mkv", &bytes));
         rig.recorder.set_property("max-memory", 8u64 << 20);
         records_elsewhere(&rig, &tracks);
@@ -50,7 +50,7 @@ const SCENARIOS: [Scenario; 9] = [
         rig.recorder.stop().unwrap();
         let (error, bytes) = wait_failed(&rig, 1);
         assert!(error.contains(&path), "{error}");
-        outside_goes_on(&rig, &tracks);
+        upstream_continues(&rig, &tracks);
         for path in [path, rig.save("blob.mkv", &bytes)] {
             assert_plays_so_far(&path);
         }
@@ -67,7 +67,7 @@ const SCENARIOS: [Scenario; 9] = [
             })
         };
         rig.bus.wait("a warning", warned);
-        outside_goes_on(&rig, &tracks);
+        upstream_continues(&rig, &tracks);
         rig.recorder.stop().unwrap();
         let events = rig.wait_recording(1);
         assert!(events.iter().all(|e| e.kind != Kind::Error), "{events:?}");
@@ -97,7 +97,7 @@ const SCENARIOS: [Scenario; 9] = [
             size > 0 && stood.elapsed() > Duration::from_millis(1500)
         }));
         // Nothing outside waits for it.
-        outside_goes_on(&rig, &tracks);
+        upstream_continues(&rig, &tracks);
         let before = Instant::now();
         assert!(rig.recorder.stat("bytes") > 10_000);
         rig.recorder.pause().unwrap();
@@ -166,7 +166,7 @@ const SCENARIOS: [Scenario; 9] = [
         let took = before.elapsed();
         assert!(took > Duration::from_secs(4), "it was waited for: {took:?}");
         assert_eq!(*parts.lock().unwrap(), [true]);
-        outside_goes_on(&rig, &tracks);
+        upstream_continues(&rig, &tracks);
         let longest = Duration::from_nanos(longest.load(Ordering::SeqCst));
         assert!(longest < Duration::from_secs(1), "{longest:?}");
         media::assert_plays(&path);
@@ -205,7 +205,7 @@ const SCENARIOS: [Scenario; 9] = [
         assert!(error.contains(&path), "{error}");
         assert!(error.contains("os error 5"), "{error}");
         assert_eq!(*parts.lock().unwrap(), [false]);
-        outside_goes_on(&rig, &tracks);
+        upstream_continues(&rig, &tracks);
         for path in [path, rig.save("blob.mkv", &bytes)] {
             assert!(media::frames(&path) > 5);
         }
@@ -274,7 +274,7 @@ fn rig_at_location(folder: &Path) -> (Rig, Vec<Track>, String) {
     (rig, tracks, path)
 }
 
-fn outside_goes_on(rig: &Rig, tracks: &[Track]) {
+fn upstream_continues(rig: &Rig, tracks: &[Track]) {
     for track in tracks {
         track.wait_buffers(20);
     }

@@ -213,7 +213,7 @@ fn record(format: (&str, Codec, Codec), who: Away, seconds: u64) -> Recording {
 
 /// Judges what a player shows: `list` has recorded and source times. It goes forward, and has something from each second
 /// in which the stream did not stop.
-fn assert_goes_on(what: &str, recording: &Recording, was_away: bool, list: &[(f64, f64)]) {
+fn assert_continues(what: &str, recording: &Recording, was_away: bool, list: &[(f64, f64)]) {
     let back = list.windows(2).find(|pair| pair[1].1 < pair[0].1);
     assert!(back.is_none(), "{what}: goes back at {back:?}");
     let away = &recording.away;
@@ -274,7 +274,7 @@ fn judge_pictures(
             "{what}: {source} is shown at {recorded}, where there is no packet"
         );
     }
-    assert_goes_on(what, recording, who != Away::Audio, &readable);
+    assert_continues(what, recording, who != Away::Audio, &readable);
 }
 
 /// Judges the audio that a player plays of these packets.
@@ -299,7 +299,7 @@ fn judge_sound(
     let heard = places.iter();
     let heard = heard.filter_map(|place| Some((place.recorded, place.source?)));
     let heard: Vec<_> = heard.collect();
-    assert_goes_on(what, recording, who != Away::Video, &heard);
+    assert_continues(what, recording, who != Away::Video, &heard);
 }
 
 fn judge(what: &str, recording: &Recording, who: Away) {

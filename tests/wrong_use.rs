@@ -16,7 +16,7 @@ const SECOND: gst::ClockTime = gst::ClockTime::SECOND;
 
 /// Asserts that an error's message contains each of `words`, in any case.
 #[track_caller]
-fn assert_says(error: &glib::Error, words: &[&str]) {
+fn assert_mentions(error: &glib::Error, words: &[&str]) {
     let message = error.message().to_lowercase();
     for word in words {
         assert!(
@@ -40,7 +40,7 @@ fn actions_that_need_a_recording_report_that() {
     let (rig, _tracks) = Rig::live(1, 1);
     for action in ["pause", "resume", "stop", "request-data"] {
         let error = expect_error(rig.recorder.act(action), code::INVALID_STATE);
-        assert_says(&error, &[action, "start"]);
+        assert_mentions(&error, &[action, "start"]);
         assert_eq!(rig.recorder.recording_state(), State::Inactive);
     }
     assert_only_returned(&rig);
@@ -55,11 +55,11 @@ fn start_while_recording_or_paused_loses_nothing() {
     rig.recorder.start().expect("start");
     audio.advance(SECOND);
     let error = expect_error(rig.recorder.start(), code::INVALID_STATE);
-    assert_says(&error, &["start", "recording", "stop"]);
+    assert_mentions(&error, &["start", "recording", "stop"]);
     assert_eq!(rig.recorder.recording_state(), State::Recording);
     rig.recorder.pause().expect("pause");
     let error = expect_error(rig.recorder.start(), code::INVALID_STATE);
-    assert_says(&error, &["start", "paused", "stop"]);
+    assert_mentions(&error, &["start", "paused", "stop"]);
     assert_eq!(rig.recorder.recording_state(), State::Paused);
     audio.advance(SECOND);
     rig.recorder.resume().expect("resume");
@@ -86,7 +86,7 @@ fn start_without_pads_suggests_what_to_link() {
     let rig = Rig::new();
     rig.play();
     let error = expect_error(rig.recorder.start(), code::NOT_SUPPORTED);
-    assert_says(&error, &["start", "pad", "audio_%u", "video_%u"]);
+    assert_mentions(&error, &["start", "pad", "audio_%u", "video_%u"]);
     assert_eq!(rig.recorder.recording_state(), State::Inactive);
     assert_only_returned(&rig);
 }
@@ -97,7 +97,7 @@ fn start_with_ended_pads_reports_that() {
     tracks[0].end();
     tracks[0].wait_ended();
     let error = expect_error(rig.recorder.start(), code::NOT_SUPPORTED);
-    assert_says(&error, &["start", "ended"]);
+    assert_mentions(&error, &["start", "ended"]);
     assert_eq!(rig.signals.len(), 0);
 }
 
@@ -108,7 +108,7 @@ fn every_action_below_paused_is_refused() {
     for state in [gst::State::Null, gst::State::Ready] {
         rig.set_state(state);
         let error = expect_error(rig.recorder.start(), code::NOT_SUPPORTED);
-        assert_says(&error, &["start", "PAUSED"]);
+        assert_mentions(&error, &["start", "PAUSED"]);
         for action in ["pause", "resume", "stop", "request-data"] {
             expect_error(rig.recorder.act(action), code::INVALID_STATE);
         }
@@ -141,7 +141,7 @@ fn start_with_an_unsupported_type_names_it() {
         let error = expect_error(rig.recorder.start(), code::NOT_SUPPORTED);
         // A message may escape quotes and unusual characters.
         if mime.bytes().all(|b| b.is_ascii() && b != b'"') {
-            assert_says(&error, &[mime]);
+            assert_mentions(&error, &[mime]);
         }
         assert_eq!(rig.recorder.recording_state(), State::Inactive);
     }
@@ -170,7 +170,7 @@ fn start_with_a_track_that_the_type_does_not_support_names_both() {
     for mime in ["audio/wav", "audio/webm", "audio/webm;codecs=opus"] {
         rig.recorder.set_property("mime-type", mime);
         let error = expect_error(rig.recorder.start(), code::NOT_SUPPORTED);
-        assert_says(&error, &[mime, "video"]);
+        assert_mentions(&error, &[mime, "video"]);
         assert_eq!(rig.recorder.recording_state(), State::Inactive);
     }
     assert_only_returned(&rig);
@@ -215,7 +215,7 @@ fn both_key_frame_options_are_not_supported() {
     rig.recorder.set_property(duration, 1000u32);
     rig.recorder.set_property(count, 30u32);
     let error = expect_error(rig.recorder.start(), code::NOT_SUPPORTED);
-    assert_says(&error, &[duration, count]);
+    assert_mentions(&error, &[duration, count]);
     assert_only_returned(&rig);
 
     rig.recorder.set_property(count, 0u32);
@@ -232,11 +232,11 @@ fn unusable_locations_are_refused_before_anything_is_written() {
     let missing = rig.path("not/here/x.webm");
     rig.recorder.set_property("location", &missing);
     let error = expect_error(rig.recorder.start(), code::UNKNOWN);
-    assert_says(&error, &[&missing]);
+    assert_mentions(&error, &[&missing]);
     let pattern = rig.path("%s.webm");
     rig.recorder.set_property("location", &pattern);
     let error = expect_error(rig.recorder.start(), code::NOT_SUPPORTED);
-    assert_says(&error, &[&pattern, "%05d"]);
+    assert_mentions(&error, &[&pattern, "%05d"]);
     assert_eq!(rig.recorder.recording_state(), State::Inactive);
     assert_only_returned(&rig);
 }
@@ -259,7 +259,7 @@ fn a_location_that_is_not_utf8_is_refused_without_harm() {
         [Kind::Start, Kind::Data, Kind::Stop]
     );
     let error = expect_error(rig.recorder.start(), code::NOT_SUPPORTED);
-    assert_says(&error, &["location", "UTF-8"]);
+    assert_mentions(&error, &["location", "UTF-8"]);
     let path = rig.path("caf\u{e9}.webm");
     rig.recorder.set_property("location", &path);
     rig.recorder.start().expect("start");
@@ -280,7 +280,7 @@ fn a_pad_requested_while_recording_is_named_and_nothing_is_lost() {
     let events = rig.wait_recording(1);
     let error = events[1].error.clone().expect("on-error");
     assert_error(&error, code::INVALID_MODIFICATION);
-    assert_says(&error, &["audio_1"]);
+    assert_mentions(&error, &["audio_1"]);
     assert_eq!(rig.recorder.recording_state(), State::Inactive);
     let (bytes, _) = check_recording(&events);
     let path = rig.save("before.wav", &bytes);
@@ -301,7 +301,7 @@ fn a_pad_released_while_recording_is_named_and_nothing_is_lost() {
     let events = rig.wait_recording(1);
     let error = events[1].error.clone().expect("on-error");
     assert_error(&error, code::INVALID_MODIFICATION);
-    assert_says(&error, &["video_0"]);
+    assert_mentions(&error, &["video_0"]);
     let (bytes, recorded) = check_recording(&events);
     assert_eq!(recorded, SECOND);
     let path = rig.save("before.webm", &bytes);
