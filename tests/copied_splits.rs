@@ -106,7 +106,8 @@ fn record(kind: &Kind, streams: &[Coded], location: &Path, max_size_time: u64) -
     let warnings = outer.warnings();
     assert!(warnings.is_empty(), "{}: {warnings:?}", kind.mime_type);
     let parts = parts::from_messages(&outer);
-    parts::check_contiguous(&parts, outer.kept().total(), 45e6).unwrap();
+    // Copied audio is cut at the packet nearest to the frame: at most half of a FLAC packet of 96 ms, and Matroska rounds.
+    parts::check_contiguous(&parts, outer.kept().total(), 50e6).unwrap();
     parts
 }
 
