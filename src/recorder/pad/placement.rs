@@ -137,14 +137,15 @@ impl Stream {
         self.segment.to_running_time(first)
     }
 
-    /// Without timestamps, live media is placed at its arrival less the latency, other media after the previous buffer.
-    /// So is a live buffer among others with timestamps: parsers remove a timestamp that repeats, as when a network
-    /// delivers late frames at once.
+    /// Without timestamps, live media is placed at its arrival, other media after the previous buffer. So is a live
+    /// buffer among others with timestamps: parsers remove a timestamp that repeats, as when a network delivers late
+    /// frames at once. After a gap, that is at its arrival less the latency.
     fn place_unstamped(&self, buffer: gst::Buffer, clock: &RunningTime) -> Input {
         let duration = self.duration(&buffer).filter(|length| *length < LONGEST);
         let duration = duration.map(|length| self.in_time(length));
         let now = clock.now().filter(|_| self.live == Some(true));
-        let latency = self.upstream.map_or(0, |(_, latency)| {
+        let upstream = self.upstream.filter(|_| self.is_stamped);
+        let latency = upstream.map_or(0, |(_, latency)| {
             Ns::try_from(latency.as_nanos()).unwrap_or(Ns::MAX)
         });
         let captured = now.map(|now| match self.media {
