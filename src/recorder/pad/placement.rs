@@ -137,14 +137,15 @@ impl Stream {
         self.segment.to_running_time(first)
     }
 
-    /// Without timestamps, live media is placed at its arrival, other media after the previous buffer. So is a live
-    /// buffer among others with timestamps: parsers remove a timestamp that repeats, as when a network delivers late
-    /// frames at once. After a gap, that is at its arrival less the latency.
+    /// Without timestamps, live media is placed at its arrival, other media after the previous buffer. So is live encoded
+    /// media among other buffers with timestamps: parsers remove a timestamp that repeats, as when a network delivers
+    /// late frames at once. After a gap, that is at its arrival less the latency.
     fn place_unstamped(&self, buffer: gst::Buffer, clock: &RunningTime) -> Input {
         let duration = self.duration(&buffer).filter(|length| *length < LONGEST);
         let duration = duration.map(|length| self.in_time(length));
         let now = clock.now().filter(|_| self.live == Some(true));
-        let upstream = self.upstream.filter(|_| self.is_stamped);
+        let follows = self.is_stamped && self.media.is_encoded();
+        let upstream = self.upstream.filter(|_| follows);
         let latency = upstream.map_or(0, |(_, latency)| {
             Ns::try_from(latency.as_nanos()).unwrap_or(Ns::MAX)
         });
@@ -158,7 +159,7 @@ impl Stream {
         let end = self.jumped.filter(|end| now.is_some_and(|now| *end <= now));
         let end = end.unwrap_or(self.end);
         let running = match captured {
-            Some(at) if !self.is_stamped || at.saturating_sub(end) > JUMP => at,
+            Some(at) if !follows || at.saturating_sub(end) > JUMP => at,
             _ => end,
         };
         Input {
