@@ -214,16 +214,8 @@ impl<'a> Keeper<'a> {
         let Some(request) = self.request(front, index, track, tracks)? else {
             return Ok(());
         };
-        let mut chain = EncoderChain::new(&request)?;
-        match chain.start(&request, self.remedies.failed(), &front.packets) {
-            Ok(()) => {
-                let encoder = chain.encoder_name().unwrap_or_default();
-                gst::info!(CAT, "{} is pre-recorded with {encoder}", track.name());
-                *lock(&front.chain) = Some(chain);
-                Ok(())
-            }
-            Err(failed) => self.replace(front, &request, chain, failed, track),
-        }
+        let chain = EncoderChain::new(&request)?;
+        self.start(front, &request, chain, track)
     }
 
     /// Starts the encoder again after it has been drained.
@@ -237,16 +229,27 @@ impl<'a> Keeper<'a> {
         let Some(request) = self.request(front, index, track, tracks)? else {
             return Ok(());
         };
-        let Some(mut chain) = lock(&front.chain).take() else {
+        let Some(chain) = lock(&front.chain).take() else {
             return Ok(());
         };
-        match chain.start(&request, self.remedies.failed(), &front.packets) {
-            Ok(()) => {
-                *lock(&front.chain) = Some(chain);
-                Ok(())
-            }
-            Err(failed) => self.replace(front, &request, chain, failed, track),
+        self.start(front, &request, chain, track)
+    }
+
+    /// Starts an encoder, or its replacement if that fails.
+    fn start(
+        &mut self,
+        front: &Front,
+        request: &ChainRequest<'_>,
+        mut chain: EncoderChain,
+        track: &KeptTrack,
+    ) -> Result<(), Error> {
+        if let Err(failed) = chain.start(request, self.remedies.failed(), &front.packets) {
+            return self.replace(front, request, chain, failed, track);
         }
+        let encoder = chain.encoder_name().unwrap_or_default();
+        gst::info!(CAT, "{} is pre-recorded with {encoder}", track.name());
+        *lock(&front.chain) = Some(chain);
+        Ok(())
     }
 
     /// What the encoder of a track is created for, once its caps are known.

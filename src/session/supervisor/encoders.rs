@@ -133,6 +133,7 @@ impl Supervisor {
         if !session.settings.may_split || !feed.monitor.has_output() {
             return Err(error);
         }
+        feed.monitor.abandon();
         let what = if self.begin_next_part_at_loss(index) {
             ", where the pending input of that encoder is encoded again"
         } else if self.begin_next_part() {
@@ -141,7 +142,6 @@ impl Supervisor {
         } else {
             return Err(error);
         };
-        feed.monitor.abandon();
         track.leave_out_of(part.number);
         Ok(format!(
             "{error} The recording continues in a new part{what}."

@@ -14,7 +14,7 @@ use crate::{
 const SHORTEST: Ns = 1_000_000;
 
 impl Supervisor {
-    /// Begins the next part where the media lost by this track's encoder begins. FALSE if that is not possible.
+    /// Begins the next part where the media lost by this track's abandoned encoder begins. FALSE if that is not possible.
     pub(super) fn begin_next_part_at_loss(&self, index: usize) -> bool {
         let (session, part) = (&self.session, self.part.number);
         let pipeline = self.pipeline.iter().flat_map(|pipeline| pipeline.feeds());
@@ -24,7 +24,6 @@ impl Supervisor {
         let Some((track, feed)) = pairs.get(index) else {
             return false;
         };
-        feed.monitor.abandon();
         let (begin, length) = match track.kind() {
             Kind::Video => match track.in_flight(part).first() {
                 Some(first) => first,

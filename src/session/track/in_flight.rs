@@ -27,10 +27,8 @@ struct Inner {
     sent: usize,
     buffers: usize,
     bytes: u64,
-    /// The sticky state in front of the first entry.
-    caps: Option<gst::Caps>,
-    tags: Option<gst::TagList>,
-    turn: Option<Item>,
+    /// In front of the first entry.
+    in_force: InForce,
     /// For the newest caps: by how much timestamps are later than recorded time.
     headroom: Ns,
     /// For the newest caps: whether there are delta frames.
@@ -63,7 +61,7 @@ impl Entry {
 }
 
 /// What applies to the buffers that follow.
-#[derive(Debug)]
+#[derive(Debug, Default, Clone)]
 struct InForce {
     caps: Option<gst::Caps>,
     tags: Option<gst::TagList>,
@@ -99,8 +97,8 @@ impl InFlight {
     /// Sets the caps of the media that follows.
     pub fn begin_with(&self, caps: &gst::Caps) {
         let mut inner = lock(&self.0);
-        inner.caps = Some(caps.clone());
-        inner.hear(caps);
+        inner.in_force.caps = Some(caps.clone());
+        inner.note_caps(caps);
     }
 
     /// Notes an item pushed to the encoder.
@@ -129,9 +127,11 @@ impl InFlight {
     /// Everything that ends up to this recorded time has come out.
     pub fn came_out_whole(&self, until: Ns) {
         let mut inner = lock(&self.0);
-        while inner.entries.front().is_some_and(|entry| {
-            !matches!(entry.item, Item::End) && entry.at + entry.length <= until
-        }) {
+        while inner
+            .entries
+            .front()
+            .is_some_and(|entry| !matches!(entry.item, Item::End) && entry.end() <= until)
+        {
             inner.drop_first();
         }
     }
@@ -191,7 +191,7 @@ impl InFlight {
     /// spans it is trimmed.
     pub fn pushed_from(&self, from: Ns) -> Vec<Item> {
         let inner = lock(&self.0);
-        let mut in_force = inner.in_force();
+        let mut in_force = inner.in_force.clone();
         let mut items = Vec::new();
         for entry in &inner.entries {
             let item = match &entry.item {
@@ -222,7 +222,7 @@ impl InFlight {
     /// The audio before recorded time `until` that is still known.
     pub fn audio_before(&self, until: Ns) -> Vec<gst::Buffer> {
         let inner = lock(&self.0);
-        let mut caps = inner.caps.clone();
+        let mut caps = inner.in_force.caps.clone();
         let mut audio = Vec::new();
         for entry in &inner.entries {
             match &entry.item {
@@ -267,7 +267,7 @@ impl InFlight {
         let mut inner = lock(&self.0);
         inner.sent = 0;
         let is_before = |entry: &Entry| {
-            let ends_before = from.is_some_and(|from| entry.at + entry.length <= from);
+            let ends_before = from.is_some_and(|from| entry.end() <= from);
             !entry.is_buffer() || ends_before
         };
         while from.is_some()
@@ -276,11 +276,12 @@ impl InFlight {
         {
             inner.drop_first();
         }
-        let mut items = inner.in_force().items();
+        let mut items = inner.in_force.items();
         for entry in &inner.entries {
             let item = match (&entry.item, from) {
                 (Item::Buffer(buffer), Some(from)) if entry.at < from => {
-                    rest(buffer, from - entry.at, inner.caps.as_deref()).map(Item::Buffer)
+                    let caps = inner.in_force.caps.as_deref();
+                    rest(buffer, from - entry.at, caps).map(Item::Buffer)
                 }
                 (item, _) => Some(item.clone()),
             };
@@ -326,14 +327,6 @@ pub fn head(buffer: &gst::Buffer, length: Ns, caps: Option<&gst::CapsRef>) -> Op
 }
 
 impl Inner {
-    fn in_force(&self) -> InForce {
-        InForce {
-            caps: self.caps.clone(),
-            tags: self.tags.clone(),
-            turn: self.turn.clone(),
-        }
-    }
-
     fn entry(&mut self, item: Item) -> Entry {
         let mut entry = Entry {
             item,
@@ -352,14 +345,14 @@ impl Inner {
             }
             Item::Caps(caps) => {
                 let caps = caps.clone();
-                self.hear(&caps);
+                self.note_caps(&caps);
             }
             Item::Tags(_) | Item::Turn(_) | Item::Gap(_) | Item::End => {}
         }
         entry
     }
 
-    fn hear(&mut self, caps: &gst::CapsRef) {
+    fn note_caps(&mut self, caps: &gst::CapsRef) {
         self.headroom = gate::headroom(caps);
         let kind = formats::kind_of_caps(caps);
         self.has_deltas = !formats::is_raw(caps) && kind == Some(Kind::Video);
@@ -397,12 +390,7 @@ impl Inner {
         };
         self.sent = self.sent.saturating_sub(1);
         self.forget(&entry);
-        match &entry.item {
-            Item::Caps(caps) => self.caps = Some(caps.clone()),
-            Item::Tags(tags) => self.tags = Some(tags.clone()),
-            Item::Turn(_) => self.turn = Some(entry.item.clone()),
-            Item::Buffer(_) | Item::Gap(_) | Item::End => {}
-        }
+        self.in_force.set(&entry.item);
     }
 }
 
