@@ -21,21 +21,21 @@ fn kept(n: u64) -> bool {
 #[test]
 fn missing_buffers_do_not_move_the_others() {
     let take = Take::new(BOTH);
-    let (sound, pictures) = (
-        take.sound(&stereo(48_000), None),
-        take.pictures(&small(), None),
+    let (audio, video) = (
+        take.audio(&stereo(48_000), None),
+        take.video(&small(), None),
     );
     take.roll();
     for n in 0..400u64 {
         if kept(n) {
-            sound.push(tick(n));
+            audio.push(tick(n));
         }
         if n % 4 == 0 && kept(n / 4) {
-            pictures.push(shot(&small(), n / 4 * FRAME));
+            video.push(shot(&small(), n / 4 * FRAME));
         }
     }
-    sound.end();
-    pictures.end();
+    audio.end();
+    video.end();
     take.wrap();
     let (runs, length) = runs(&take.heard(0));
     let missing = (0..400).filter(|n| !kept(*n)).count() as u64;
@@ -82,26 +82,26 @@ fn buffers_dropped_upstream_are_silence() {
 #[test]
 fn gap_events_are_silence_and_the_last_frame() {
     let take = Take::new(BOTH);
-    let (sound, pictures) = (
-        take.sound(&stereo(48_000), None),
-        take.pictures(&small(), None),
+    let (audio, video) = (
+        take.audio(&stereo(48_000), None),
+        take.video(&small(), None),
     );
     take.roll();
     for n in 0..200 {
         match n {
-            50 => sound.gap(500 * MILLI, SECOND),
+            50 => audio.gap(500 * MILLI, SECOND),
             51..150 => (),
-            _ => sound.push(tick(n)),
+            _ => audio.push(tick(n)),
         }
         match n / 4 {
-            15 => pictures.gap(600 * MILLI, 800 * MILLI),
+            15 => video.gap(600 * MILLI, 800 * MILLI),
             16..35 => (),
-            frame if n % 4 == 0 => pictures.push(shot(&small(), frame * FRAME)),
+            frame if n % 4 == 0 => video.push(shot(&small(), frame * FRAME)),
             _ => (),
         }
     }
-    sound.end();
-    pictures.end();
+    audio.end();
+    video.end();
     take.wrap();
     let half = 24_000;
     assert_eq!(
@@ -117,21 +117,21 @@ fn gap_events_are_silence_and_the_last_frame() {
 fn late_tracks_start_with_silence_and_black() {
     for late_sound in [true, false] {
         let take = Take::new(BOTH);
-        let (sound, pictures) = (
-            take.sound(&stereo(48_000), None),
-            take.pictures(&small(), None),
+        let (audio, video) = (
+            take.audio(&stereo(48_000), None),
+            take.video(&small(), None),
         );
         take.roll();
         for n in 0..400 {
             if !late_sound || n >= 250 {
-                sound.push(tick(n));
+                audio.push(tick(n));
             }
             if n % 4 == 0 && (late_sound || n >= 248) {
-                pictures.push(shot(&small(), n / 4 * FRAME));
+                video.push(shot(&small(), n / 4 * FRAME));
             }
         }
-        sound.end();
-        pictures.end();
+        audio.end();
+        video.end();
         take.wrap();
         let from = if late_sound { 250 * 480 } else { 0 };
         let whole = 400 * 480;
@@ -152,22 +152,22 @@ fn late_tracks_start_with_silence_and_black() {
 #[test]
 fn a_track_that_ends_early_does_not_end_the_others() {
     let take = Take::new(BOTH);
-    let (sound, pictures) = (
-        take.sound(&stereo(48_000), None),
-        take.pictures(&small(), None),
+    let (audio, video) = (
+        take.audio(&stereo(48_000), None),
+        take.video(&small(), None),
     );
     take.roll();
     for n in 0..200 {
         match n {
-            0..100 => sound.push(tick(n)),
-            100 => sound.end(),
+            0..100 => audio.push(tick(n)),
+            100 => audio.end(),
             _ => (),
         }
         if n % 4 == 0 {
-            pictures.push(shot(&small(), n / 4 * FRAME));
+            video.push(shot(&small(), n / 4 * FRAME));
         }
     }
-    pictures.end();
+    video.end();
     take.wrap();
     assert_eq!(runs(&take.heard(0)).0, [(0, 0, 48_000)]);
     assert_eq!(take.seen().len(), 50);
@@ -182,16 +182,16 @@ fn audio_that_ends_without_a_buffer_does_not_affect_video() {
         BOTH,
     ] {
         let take = Take::new(mime);
-        let (sound, pictures) = (
-            take.sound(&stereo(48_000), None),
-            take.pictures(&small(), None),
+        let (audio, video) = (
+            take.audio(&stereo(48_000), None),
+            take.video(&small(), None),
         );
         take.roll();
-        sound.end();
+        audio.end();
         for n in 0..50 {
-            pictures.push(shot(&small(), n * FRAME));
+            video.push(shot(&small(), n * FRAME));
         }
-        pictures.end();
+        video.end();
         take.wrap();
         let seen = take.seen();
         assert_eq!((seen.len(), seen[49].1), (50, Some(1960)), "{mime}");
@@ -207,9 +207,9 @@ fn beside_a_microphone(dies_after: Option<u64>) {
     );
     let log = tag::video(&camera);
     camera.link(&take.app.pad("video_%u")).unwrap();
-    let sound = take.sound(&stereo(48_000), Some(10 * MILLI));
+    let audio = take.audio(&stereo(48_000), Some(10 * MILLI));
     take.app.set_state(gst::State::Playing);
-    sound.introduce();
+    audio.introduce();
     assert!(holds_within(DEADLINE, || !log.lock().unwrap().is_empty()));
     take.app.act("start");
     let from = take.app.running_time();
@@ -217,7 +217,7 @@ fn beside_a_microphone(dies_after: Option<u64>) {
         let first = from / (10 * MILLI) + 1;
         for n in first..first + after / (10 * MILLI) {
             take.app.wait_running_time((n + 1) * 10 * MILLI);
-            sound.push(tick(n));
+            audio.push(tick(n));
         }
     }
     take.app.wait_running_time(from + 5 * SECOND);
@@ -281,7 +281,7 @@ fn a_camera_that_stops_shows_its_last_frame_while_audio_continues() {
     );
     let clock = tag::audio(&source, AudioSignal::Counted, 48_000);
     source.link(&take.app.pad("audio_%u")).unwrap();
-    let camera = take.pictures(&small(), Some(FRAME));
+    let camera = take.video(&small(), Some(FRAME));
     take.app.set_state(gst::State::Playing);
     assert!(holds_within(DEADLINE, || clock.has_started()));
     take.app.act("start");
@@ -314,9 +314,9 @@ fn a_camera_that_stops_shows_its_last_frame_while_audio_continues() {
 fn recorded_time_advances_without_any_data() {
     let take = Take::new(WAV);
     take.app.recorder.set_property("timeslice", 500u32);
-    let sound = take.sound(&stereo(48_000), Some(10 * MILLI));
+    let audio = take.audio(&stereo(48_000), Some(10 * MILLI));
     take.app.set_state(gst::State::Playing);
-    sound.introduce();
+    audio.introduce();
     take.app.act("start");
     take.app
         .wait_running_time(take.app.running_time() + 4 * SECOND);

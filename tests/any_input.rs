@@ -197,8 +197,8 @@ fn record(path: &Path, mime: &str, stream: &str, fields: &str, packets: &[Packet
     }
     source.push_event(gst::event::Eos::new());
     app.wait_for("stop", 1);
-    let heard = app.events();
-    let errors = heard.iter().filter(|event| event.name == "error");
+    let events = app.events();
+    let errors = events.iter().filter(|event| event.name == "error");
     errors
         .map(|event| {
             let error = event.fields.get::<glib::Error>("error").unwrap();

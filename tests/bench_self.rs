@@ -42,8 +42,8 @@ impl Made {
         element.static_pad("src").unwrap()
     }
 
-    fn sound(&self, sound: AudioSignal, rate: u32) -> SampleClock {
-        tag::audio(&self.pad("sound"), sound, rate)
+    fn sound(&self, signal: AudioSignal, rate: u32) -> SampleClock {
+        tag::audio(&self.pad("sound"), signal, rate)
     }
 
     fn frames(&self) -> FrameLog {
@@ -113,8 +113,8 @@ fn every_sample_of_a_wav_is_identified() {
         let kept = Kept {
             intervals: vec![(0, length * SECOND / u64::from(rate))],
         };
-        let sound = decode::audio(&file, 0, None).unwrap();
-        let exactness = samples::check_continuous(&sound, &kept, &clock).unwrap();
+        let audio = decode::audio(&file, 0, None).unwrap();
+        let exactness = samples::check_continuous(&audio, &kept, &clock).unwrap();
         assert!(exactness.worst_place.abs() < 0.01, "{exactness:?}");
         assert!((file::duration(&file).unwrap() - kept.total() as f64).abs() < 1000.0);
         file::decodes_without_errors(&file).unwrap();
@@ -156,7 +156,7 @@ fn judged_samples(samples: &[Option<u64>], kept: &[(u64, u64)]) -> Result<(), St
             counted::fill(&info, *index, frame);
         }
     }
-    let sound = decode::DecodedAudio {
+    let audio = decode::DecodedAudio {
         rate: 48000,
         channels: 2,
         samples: bytes
@@ -168,7 +168,7 @@ fn judged_samples(samples: &[Option<u64>], kept: &[(u64, u64)]) -> Result<(), St
     let kept = Kept {
         intervals: kept.to_vec(),
     };
-    samples::check_continuous(&sound, &kept, &SampleClock::from_zero(48000)).map(|_| ())
+    samples::check_continuous(&audio, &kept, &SampleClock::from_zero(48000)).map(|_| ())
 }
 
 #[test]
@@ -245,14 +245,14 @@ fn webm_is_identified_at_the_right_time() {
     let kept = Kept {
         intervals: vec![(0, 5 * SECOND)],
     };
-    let sound = decode::audio(&file, 0, Some(48000)).unwrap();
-    assert_eq!(sound.holes(1.5e6), []);
+    let audio = decode::audio(&file, 0, Some(48000)).unwrap();
+    assert_eq!(audio.holes(1.5e6), []);
     println!(
         "first sample at {} ns, {} samples",
-        sound.blocks[0].1,
-        sound.len()
+        audio.blocks[0].1,
+        audio.len()
     );
-    let places = position::find(&sound, 6e9).unwrap();
+    let places = position::find(&audio, 6e9).unwrap();
     let worst = position::check(&places, &kept, 1e6).unwrap();
     let likeness = places.iter().map(|p| p.correlation).fold(1.0, f32::min);
     println!("audio: worst {worst} ns, lowest correlation {likeness}");
@@ -291,8 +291,8 @@ fn a_shifted_track_is_detected() {
     made.frames();
     made.pad("late").set_offset(40 * MILLI as i64);
     let file = made.run();
-    let sound = decode::audio(&file, 0, Some(48000)).unwrap();
-    let places = position::find(&sound, 6e9).unwrap();
+    let audio = decode::audio(&file, 0, Some(48000)).unwrap();
+    let places = position::find(&audio, 6e9).unwrap();
     let mut frames = sync::frame_times(&decode::video(&file, 0).unwrap()).unwrap();
     // If an Opus track starts late, its first block's timestamp is off by the encoder delay.
     frames.retain(|(recorded, _)| *recorded > 100e6);
@@ -367,7 +367,7 @@ fn a_damaged_frame_is_not_read() {
 
 #[test]
 fn pushed_buffers_carry_the_same_signal() {
-    for (sound, rate) in [(AudioSignal::Counted, 48000), (AudioSignal::Noise, 48000)] {
+    for (signal, rate) in [(AudioSignal::Counted, 48000), (AudioSignal::Noise, 48000)] {
         let directory = tempfile::tempdir().unwrap();
         gst::init().unwrap();
         let pipeline = gst::Pipeline::new();
@@ -394,7 +394,7 @@ fn pushed_buffers_carry_the_same_signal() {
         pipeline.set_state(gst::State::Playing).unwrap();
         let mut first = 0;
         for samples in [1, 480, 1024, 7, 4800].into_iter().cycle().take(100) {
-            let buffer = match sound {
+            let buffer = match signal {
                 AudioSignal::Counted => counted::buffer(&info, first, samples),
                 AudioSignal::Noise => noise::buffer(&info, first, samples),
             };
@@ -409,7 +409,7 @@ fn pushed_buffers_carry_the_same_signal() {
         assert_eq!(end.unwrap().type_(), gst::MessageType::Eos);
         let decoded = decode::audio(&path, 0, None).unwrap();
         assert_eq!(decoded.len(), first);
-        if sound == AudioSignal::Counted {
+        if signal == AudioSignal::Counted {
             assert_eq!(samples::spans(&decoded).len(), 1);
         } else {
             let kept = Kept {
@@ -443,7 +443,7 @@ fn cut_by_hand(path: &Path, kept: &Kept, sources: &[u64], slip: u64) {
     let info = gst_audio::AudioInfo::builder(gst_audio::AudioFormat::S16le, 48000, 2)
         .build()
         .unwrap();
-    let sound = feed::Feed::new(
+    let audio = feed::Feed::new(
         &sink("sound"),
         &info.to_caps().unwrap(),
         feed::Upstream::NotLive,
@@ -468,7 +468,7 @@ fn cut_by_hand(path: &Path, kept: &Kept, sources: &[u64], slip: u64) {
         buffer
             .make_mut()
             .set_pts(gst::ClockTime::from_nseconds(events * MILLI / 48));
-        sound.push(buffer).unwrap();
+        audio.push(buffer).unwrap();
         events += count;
     }
     // Two frames within one millisecond would have the same timestamp in WebM, about which ffmpeg warns.
@@ -483,7 +483,7 @@ fn cut_by_hand(path: &Path, kept: &Kept, sources: &[u64], slip: u64) {
             .set_pts(gst::ClockTime::from_nseconds(expected.from as u64));
         frames.push(buffer).unwrap();
     }
-    assert!(sound.end() && frames.end());
+    assert!(audio.end() && frames.end());
     let types = [gst::MessageType::Eos, gst::MessageType::Error];
     let bus = pipeline.bus().unwrap();
     let end = bus.timed_pop_filtered(gst::ClockTime::from_seconds(60), &types);

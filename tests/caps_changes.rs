@@ -11,7 +11,7 @@ use gst_video::{VideoFormat, VideoInfo};
 use inputs::*;
 
 /// Noise in `info`'s rate for `length` from `from` on; the way to make each buffer.
-fn hiss_for(sound: &Source, info: &AudioInfo, from: u64, length: u64) {
+fn hiss_for(audio: &Source, info: &AudioInfo, from: u64, length: u64) {
     let rate = u64::from(info.rate());
     let mut time = from;
     while time < from + length {
@@ -19,7 +19,7 @@ fn hiss_for(sound: &Source, info: &AudioInfo, from: u64, length: u64) {
         let mut bytes = vec![0; samples as usize * info.bpf() as usize];
         noise::fill(info, time as f64, &mut bytes);
         let buffer = gst::Buffer::from_mut_slice(bytes);
-        sound.push(stamped(buffer, Some(time), Some(20 * MILLI)));
+        audio.push(stamped(buffer, Some(time), Some(20 * MILLI)));
         time += 20 * MILLI;
     }
 }
@@ -48,15 +48,15 @@ fn sound_changes(mime: &str, tolerance: f64) {
         surround,
         of(AudioFormat::S16le, 48_000, 2),
     ];
-    let sound = take.sound(&kinds[0], None);
+    let audio = take.audio(&kinds[0], None);
     take.roll();
     for (n, info) in (0u64..).zip(&kinds) {
         if n > 0 {
-            sound.caps(&info.to_caps().unwrap());
+            audio.caps(&info.to_caps().unwrap());
         }
-        hiss_for(&sound, info, n * 600 * MILLI, 600 * MILLI);
+        hiss_for(&audio, info, n * 600 * MILLI, 600 * MILLI);
     }
-    sound.end();
+    audio.end();
     take.wrap();
     take.decodes_without_errors();
     let decoded = decode::audio(&take.path, 0, Some(48_000)).unwrap();
@@ -95,16 +95,16 @@ fn a_change_of_rate_with_latency_loses_nothing() {
     take.app.pipeline.use_clock(Some(&clock));
     let first = stereo(48_000);
     let second = stereo(24_000);
-    let sound = take.sound(&first, Some(0));
+    let audio = take.audio(&first, Some(0));
     take.app.set_state(gst::State::Playing);
     take.app.act("start");
     // All of it arrives before its time.
     for n in 0..50 {
-        sound.push(hiss(&first, n * 960, 960));
+        audio.push(hiss(&first, n * 960, 960));
     }
-    sound.caps(&second.to_caps().unwrap());
+    audio.caps(&second.to_caps().unwrap());
     for n in 50..100 {
-        sound.push(hiss(&second, n * 480, 480));
+        audio.push(hiss(&second, n * 480, 480));
     }
     clock.set_time(gst::ClockTime::from_seconds(2));
     take.app.act("stop");
@@ -145,17 +145,17 @@ fn picture_changes(mime: &str) {
         of_format(VideoFormat::I420, 640, 240, 25),
         narrow,
     ];
-    let pictures = take.pictures(&kinds[0], None);
+    let camera = take.video(&kinds[0], None);
     take.roll();
     for (n, info) in (0u64..).zip(&kinds) {
         if n > 0 {
-            pictures.caps(&info.to_caps().unwrap());
+            camera.caps(&info.to_caps().unwrap());
         }
         for frame in n * 10..n * 10 + 10 {
-            pictures.push(shot(info, frame * FRAME));
+            camera.push(shot(info, frame * FRAME));
         }
     }
-    pictures.end();
+    camera.end();
     take.wrap();
     take.decodes_without_errors();
     let found = decode::video(&take.path, 0).unwrap();
@@ -203,16 +203,16 @@ fn the_pixel_aspect_ratio() {
         .par(gst::Fraction::new(2, 1))
         .build()
         .unwrap();
-    let pictures = take.pictures(&wide, None);
+    let camera = take.video(&wide, None);
     take.roll();
     for frame in 0..20 {
         if frame == 10 {
-            pictures.caps(&square.to_caps().unwrap());
+            camera.caps(&square.to_caps().unwrap());
         }
         let info = if frame < 10 { &wide } else { &square };
-        pictures.push(shot(info, frame * FRAME));
+        camera.push(shot(info, frame * FRAME));
     }
-    pictures.end();
+    camera.end();
     take.wrap();
     let found = decode::video(&take.path, 0).unwrap();
     assert_eq!((found.width, found.height), (320, 240));
@@ -245,12 +245,12 @@ fn the_orientation_of_video() {
     for (turns, size) in [(level, (320, 240)), (upright, (240, 320))] {
         let take = Take::new(PICTURES);
         let info = inputs::size(320, 240);
-        let pictures = take.pictures(&info, None);
+        let camera = take.video(&info, None);
         let turned = |to: &str| {
             let mut tags = gst::TagList::new();
             let value = tags.make_mut();
             value.add::<gst::tags::ImageOrientation>(&to, gst::TagMergeMode::Replace);
-            pictures.event(gst::event::Tag::new(tags));
+            camera.event(gst::event::Tag::new(tags));
         };
         take.app.set_state(gst::State::Playing);
         turned(turns[0].0);
@@ -258,15 +258,15 @@ fn the_orientation_of_video() {
         for n in 0..40 {
             let turn = turns[n as usize / 10].0;
             if n == 30 && turn == "rotate-0" {
-                pictures.event(gst::event::StreamStart::new("another"));
-                pictures.caps(&info.to_caps().unwrap());
-                pictures.segment(&gst::FormattedSegment::new());
+                camera.event(gst::event::StreamStart::new("another"));
+                camera.caps(&info.to_caps().unwrap());
+                camera.segment(&gst::FormattedSegment::new());
             } else if n > 0 && n % 10 == 0 {
                 turned(turn);
             }
-            pictures.push(shot(&info, n * FRAME));
+            camera.push(shot(&info, n * FRAME));
         }
-        pictures.end();
+        camera.end();
         take.wrap();
         let found = decode::video(&take.path, 0).unwrap();
         assert_eq!((found.width, found.height), size);

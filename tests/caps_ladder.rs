@@ -398,14 +398,14 @@ fn lateness(line: &str) -> f64 {
 }
 
 /// That the noise is audible to the end, each part as late as its packets to within `tolerance` nanoseconds.
-fn assert_in_step(sound: &DecodedAudio, expected: &[f64], tolerance: f64) -> Verdict<()> {
+fn assert_in_step(audio: &DecodedAudio, expected: &[f64], tolerance: f64) -> Verdict<()> {
     const SEAM: f64 = 120e6;
     let parts = expected.len() as u32;
-    let length = sound.len() as f64 / 48_000.0;
+    let length = audio.len() as f64 / 48_000.0;
     if (length - f64::from(parts)).abs() > 0.15 {
         return Err(format!("{length} s of audio"));
     }
-    let places = position::find(sound, f64::from(parts + 1) * 1e9)?;
+    let places = position::find(audio, f64::from(parts + 1) * 1e9)?;
     for (part, expected) in (0..).zip(expected) {
         let (from, to) = (
             f64::from(part) * 1e9 + SEAM,
@@ -437,11 +437,11 @@ fn assert_in_step(sound: &DecodedAudio, expected: &[f64], tolerance: f64) -> Ver
 fn listen(path: &Path, what: &str, expected: &[f64], tolerance: f64) {
     // A FLAC file is decoded by sample count: its frame numbers count blocks of the same length as the first, and
     // the last one of a stream that continues as another is shorter.
-    let counted = |mut sound: DecodedAudio| {
+    let counted = |mut audio: DecodedAudio| {
         if what.ends_with(".flac") {
-            sound.blocks = vec![(0, 0.0)];
+            audio.blocks = vec![(0, 0.0)];
         }
-        sound
+        audio
     };
     let heard = counted(decode::audio(path, 0, Some(48_000)).unwrap());
     assert_in_step(&heard, expected, tolerance)
@@ -551,17 +551,17 @@ fn other_codebooks_end_a_track_but_not_the_recording() {
         ("take.mkv", VORBIS, JOINED),
     ] {
         let take = Take::new(file);
-        let sound = [sound_part(first, 0), sound_part(other, 1)];
+        let audio = [sound_part(first, 0), sound_part(other, 1)];
         let shown = coded::video(VP8, SHOWN as u32);
-        let listens = Source::new(&take.app.pad("audio_%u"), &sound[0].caps, None);
+        let listens = Source::new(&take.app.pad("audio_%u"), &audio[0].caps, None);
         let sees = Source::new(&take.app.pad("video_%u"), &shown.caps, None);
         take.app.set_state(gst::State::Playing);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                let first = sound[0].buffers.iter();
+                let first = audio[0].buffers.iter();
                 first.for_each(|buffer| listens.push(buffer.clone()));
-                listens.caps(&sound[1].caps);
-                for buffer in &sound[1].buffers {
+                listens.caps(&audio[1].caps);
+                for buffer in &audio[1].buffers {
                     if listens.pad.push(buffer.clone()).is_err() {
                         break;
                     }
@@ -583,7 +583,7 @@ fn other_codebooks_end_a_track_but_not_the_recording() {
         assert_pictures(&found, SHOWN, file);
         let heard = decode::audio(&take.path, 0, None).unwrap();
         let length = heard.len() as f64 / 48_000.0;
-        let expected = sound[0]
+        let expected = audio[0]
             .buffers
             .iter()
             .filter_map(|buffer| Some(buffer.pts()? + buffer.duration()?));

@@ -55,9 +55,9 @@ fn play(source: &Source, streams: &[Coded]) {
 
 fn take(name: &str) -> (tempfile::TempDir, App) {
     let (folder, path) = temp_location(name);
-    let outer = App::new("", &path);
-    outer.recorder.set_property("autostart", true);
-    (folder, outer)
+    let app = App::new("", &path);
+    app.recorder.set_property("autostart", true);
+    (folder, app)
 }
 
 /// Payloads, in order, of a file and of a source stream.
@@ -98,13 +98,13 @@ fn assert_pictures(files: &[parts::Part], count: usize) {
 #[test]
 fn another_codec_continues_in_the_next_part_unchanged() {
     let streams = [pictures(AVC, 0), pictures(HVC, 1), pictures(VP8, 2)];
-    let (_folder, outer) = take("take-%d.mkv");
-    let source = Source::new(&outer.pad("video_%u"), &streams[0].caps, None);
-    outer.set_state(gst::State::Playing);
+    let (_folder, app) = take("take-%d.mkv");
+    let source = Source::new(&app.pad("video_%u"), &streams[0].caps, None);
+    app.set_state(gst::State::Playing);
     play(&source, &streams);
-    outer.wait_for("stop", 1);
-    assert_eq!(outer.warnings(), Vec::<String>::new());
-    let files = parts::from_messages(&outer);
+    app.wait_for("stop", 1);
+    assert_eq!(app.warnings(), Vec::<String>::new());
+    let files = parts::from_messages(&app);
     assert_eq!(files.len(), 3, "{files:?}");
     let codecs = files.iter().map(|part| coded::codec(&part.path, "v:0"));
     assert_eq!(codecs.collect::<Vec<_>>(), ["h264", "hevc", "vp8"]);
@@ -112,32 +112,32 @@ fn another_codec_continues_in_the_next_part_unchanged() {
         assert_payloads(&file.path, "v:0", &stream.buffers);
         file::decodes_without_errors(&file.path).unwrap();
     }
-    parts::check_contiguous(&files, outer.kept().total(), 5e6).unwrap();
+    parts::check_contiguous(&files, app.kept().total(), 5e6).unwrap();
     assert_pictures(&files, 3 * PART);
 }
 
 #[test]
 fn another_codec_in_a_pause_continues_in_the_next_part() {
     let streams = [pictures(AVC, 0), pictures(HVC, 1), pictures(HVC, 2)];
-    let (_folder, outer) = take("take-%d.mkv");
-    let source = Source::new(&outer.pad("video_%u"), &streams[0].caps, None);
-    outer.set_state(gst::State::Playing);
+    let (_folder, app) = take("take-%d.mkv");
+    let source = Source::new(&app.pad("video_%u"), &streams[0].caps, None);
+    app.set_state(gst::State::Playing);
     for (stream, action) in streams.iter().zip([None, Some("pause"), Some("resume")]) {
-        action.map(|action| outer.act(action));
+        action.map(|action| app.act(action));
         if action == Some("pause") {
             source.caps(&stream.caps);
         }
         stream.buffers.iter().for_each(|b| source.push(b.clone()));
     }
     source.end();
-    outer.wait_for("stop", 1);
-    assert_eq!(outer.warnings(), Vec::<String>::new());
-    let files = parts::from_messages(&outer);
+    app.wait_for("stop", 1);
+    assert_eq!(app.warnings(), Vec::<String>::new());
+    let files = parts::from_messages(&app);
     assert_eq!(files.len(), 2, "{files:?}");
     for (file, stream) in files.iter().zip([&streams[0], &streams[2]]) {
         assert_payloads(&file.path, "v:0", &stream.buffers);
     }
-    parts::check_contiguous(&files, outer.kept().total(), 5e6).unwrap();
+    parts::check_contiguous(&files, app.kept().total(), 5e6).unwrap();
 }
 
 /// Neither can be converted to the other: without parts the track would end.
@@ -147,14 +147,14 @@ fn other_codebooks_continue_in_the_next_part() {
     const OTHER: &str = "audioconvert ! vorbisenc quality=0.9";
     let first = between(coded::audio(SOUND, 10), 0, SECOND);
     let other = between(coded::audio(OTHER, 20), SECOND, 2 * SECOND);
-    let (_folder, outer) = take("take-%d.mkv");
-    let source = Source::new(&outer.pad("audio_%u"), &first.caps, None);
-    outer.set_state(gst::State::Playing);
+    let (_folder, app) = take("take-%d.mkv");
+    let source = Source::new(&app.pad("audio_%u"), &first.caps, None);
+    app.set_state(gst::State::Playing);
     let streams = [first, other];
     play(&source, &streams);
-    outer.wait_for("stop", 1);
-    assert_eq!(outer.warnings(), Vec::<String>::new());
-    let files = parts::from_messages(&outer);
+    app.wait_for("stop", 1);
+    assert_eq!(app.warnings(), Vec::<String>::new());
+    let files = parts::from_messages(&app);
     assert_eq!(files.len(), 2, "{files:?}");
     for (file, stream) in files.iter().zip(&streams) {
         assert_payloads(&file.path, "a:0", &stream.buffers);
@@ -166,23 +166,23 @@ fn other_codebooks_continue_in_the_next_part() {
 fn with_another_track_no_frame_is_lost_at_the_change() {
     let streams = [pictures(AVC, 0), pictures(HVC, 1), pictures(HVC, 2)];
     assert!(coded::is_key(&streams[2].buffers[0]));
-    let sound = between(
+    let audio = between(
         coded::audio("audioconvert ! opusenc", 15),
         0,
         3 * SECOND / 2,
     );
-    let (_folder, outer) = take("take-%d.mkv");
-    let sees = Source::new(&outer.pad("video_%u"), &streams[0].caps, None);
-    let listens = Source::new(&outer.pad("audio_%u"), &sound.caps, None);
-    outer.set_state(gst::State::Playing);
+    let (_folder, app) = take("take-%d.mkv");
+    let sees = Source::new(&app.pad("video_%u"), &streams[0].caps, None);
+    let listens = Source::new(&app.pad("audio_%u"), &audio.caps, None);
+    app.set_state(gst::State::Playing);
     for (number, stream) in (0u64..).zip(&streams) {
         if number == 1 {
-            outer.wait_for("start", 1);
+            app.wait_for("start", 1);
             sees.caps(&stream.caps);
         }
         stream.buffers.iter().for_each(|b| sees.push(b.clone()));
         let half = between(
-            sound.clone(),
+            audio.clone(),
             number * SECOND / 2,
             (number + 1) * SECOND / 2,
         );
@@ -190,20 +190,20 @@ fn with_another_track_no_frame_is_lost_at_the_change() {
     }
     sees.end();
     listens.end();
-    outer.wait_for("stop", 1);
-    assert_eq!(outer.warnings(), Vec::<String>::new());
-    let files = parts::from_messages(&outer);
+    app.wait_for("stop", 1);
+    assert_eq!(app.warnings(), Vec::<String>::new());
+    let files = parts::from_messages(&app);
     assert_eq!(files.len(), 2, "{files:?}");
     let codecs = files.iter().map(|part| coded::codec(&part.path, "v:0"));
     assert_eq!(codecs.collect::<Vec<_>>(), ["h264", "hevc"]);
-    parts::check_contiguous(&files, outer.kept().total(), 70e6).unwrap();
+    parts::check_contiguous(&files, app.kept().total(), 70e6).unwrap();
     assert_pictures(&files, 3 * PART);
     let events: Vec<_> = files
         .iter()
         .flat_map(|part| coded::packets(&part.path, "a:0"))
         .map(|packet| packet.md5)
         .collect();
-    let expected: Vec<_> = sound
+    let expected: Vec<_> = audio
         .buffers
         .iter()
         .map(|buffer| coded::md5(&buffer.map_readable().unwrap()))

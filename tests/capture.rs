@@ -80,7 +80,7 @@ impl Drop for Pulse {
 struct Player(gst::Pipeline);
 
 impl Player {
-    fn new(pulse: &Pulse, sound: AudioSignal) -> Self {
+    fn new(pulse: &Pulse, audio: AudioSignal) -> Self {
         let server = pulse.server();
         let pipeline = gst::parse::launch(&format!(
             "audiotestsrc samplesperbuffer=480 ! {STEREO} ! identity name=sound ! \
@@ -94,7 +94,7 @@ impl Player {
             .unwrap()
             .static_pad("src")
             .unwrap();
-        tag::audio(&pad, sound, 48000);
+        tag::audio(&pad, audio, 48000);
         pipeline.set_state(gst::State::Playing).unwrap();
         let (result, state, _) = pipeline.state(gst::ClockTime::from_seconds(20));
         result.expect("the player plays");
@@ -143,9 +143,9 @@ fn the_played_signal_is_captured_unchanged() {
 
 /// Records the captured signal, with one pause; returns what was kept and how the capture went. The clock is that
 /// of the captured samples if they are numbered.
-fn record(mime: &str, path: &Path, sound: AudioSignal) -> (Kept, tag::SampleClock) {
+fn record(mime: &str, path: &Path, audio: AudioSignal) -> (Kept, tag::SampleClock) {
     let pulse = Pulse::new();
-    let _player = Player::new(&pulse, sound);
+    let _player = Player::new(&pulse, audio);
     let app = App::new(mime, path);
     let source = app.source(&pulse.capture());
     let clock = tag::watch(&source, 48000);
@@ -183,8 +183,8 @@ fn captured_wav_is_complete_and_cut_to_the_sample() {
             println!("the capture itself was not continuous, trying again");
             continue;
         }
-        let sound = decode::audio(&path, 0, None).unwrap();
-        let exactness = samples::check_continuous(&sound, &kept, &clock).unwrap();
+        let audio = decode::audio(&path, 0, None).unwrap();
+        let exactness = samples::check_continuous(&audio, &kept, &clock).unwrap();
         println!("{exactness:?}");
         return;
     }
@@ -197,9 +197,9 @@ fn captured_webm_is_complete_and_cut() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("capture.webm");
         let (kept, _) = record("audio/webm;codecs=opus", &path, AudioSignal::Noise);
-        let sound = decode::audio(&path, 0, Some(48000)).unwrap();
-        assert_eq!(sound.holes(1.5e6), []);
-        let mut places = position::find(&sound, 30e9).unwrap();
+        let audio = decode::audio(&path, 0, Some(48000)).unwrap();
+        assert_eq!(audio.holes(1.5e6), []);
+        let mut places = position::find(&audio, 30e9).unwrap();
         // What was played at 0 was captured at another time, by a constant offset.
         let mut distances: Vec<_> = places
             .iter()

@@ -77,9 +77,9 @@ const KINDS: [Kind; 16] = [
 
 /// Records these streams, in parts of about this duration unless it is 0.
 fn record(kind: &Kind, streams: &[Coded], location: &Path, max_size_time: u64) -> Vec<Part> {
-    let outer = App::new(kind.mime_type, location);
-    outer.recorder.set_property("max-size-time", max_size_time);
-    outer.recorder.set_property("autostart", true);
+    let app = App::new(kind.mime_type, location);
+    app.recorder.set_property("max-size-time", max_size_time);
+    app.recorder.set_property("autostart", true);
     let sources: Vec<Source> = streams
         .iter()
         .map(|stream| {
@@ -89,10 +89,10 @@ fn record(kind: &Kind, streams: &[Coded], location: &Path, max_size_time: u64) -
             } else {
                 "audio_%u"
             };
-            Source::new(&outer.pad(template), &stream.caps, None)
+            Source::new(&app.pad(template), &stream.caps, None)
         })
         .collect();
-    outer.set_state(gst::State::Playing);
+    app.set_state(gst::State::Playing);
     let mut buffers: Vec<(usize, &gst::Buffer)> = (0..)
         .zip(streams)
         .flat_map(|(source, stream)| stream.buffers.iter().map(move |buffer| (source, buffer)))
@@ -102,14 +102,14 @@ fn record(kind: &Kind, streams: &[Coded], location: &Path, max_size_time: u64) -
         sources[source].push(buffer.clone());
     }
     sources.iter().for_each(Source::end);
-    outer.wait_for("stop", 1);
-    let warnings = outer.warnings();
+    app.wait_for("stop", 1);
+    let warnings = app.warnings();
     assert!(warnings.is_empty(), "{}: {warnings:?}", kind.mime_type);
-    let parts = parts::from_messages(&outer);
+    let parts = parts::from_messages(&app);
     // Copied audio is cut at the packet nearest to the boundary: half of a FLAC packet is 48 ms. Without video, that is so
     // at both ends. Matroska rounds.
     let tolerance = if kind.video.is_some() { 50e6 } else { 98e6 };
-    parts::check_contiguous(&parts, outer.kept().total(), tolerance).unwrap();
+    parts::check_contiguous(&parts, app.kept().total(), tolerance).unwrap();
     parts
 }
 

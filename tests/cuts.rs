@@ -227,16 +227,16 @@ fn fast_webm(pauses: usize, buffers: (u64, u64)) {
     let app = App::new("video/webm;codecs=\"vp8,opus\"", &path);
     let (steps, buffers) = roll_steps(pauses, buffers);
     let frames = buffers / 3 + 2;
-    let sound = app.source(&format!(
+    let audio = app.source(&format!(
         "audiotestsrc num-buffers={buffers} samplesperbuffer=480 ! {STEREO}"
     ));
-    tag::audio(&sound, AudioSignal::Noise, 48000);
-    let pictures = app.source(&format!("videotestsrc num-buffers={frames} ! {SMALL}"));
-    let log = tag::video(&pictures);
-    hold_beside(&pictures, &sound);
-    script(&sound, &app.recorder, steps);
-    sound.link(&app.pad("audio_%u")).unwrap();
-    pictures.link(&app.pad("video_%u")).unwrap();
+    tag::audio(&audio, AudioSignal::Noise, 48000);
+    let video = app.source(&format!("videotestsrc num-buffers={frames} ! {SMALL}"));
+    let log = tag::video(&video);
+    hold_beside(&video, &audio);
+    script(&audio, &app.recorder, steps);
+    audio.link(&app.pad("audio_%u")).unwrap();
+    video.link(&app.pad("video_%u")).unwrap();
     app.set_state(gst::State::Playing);
     app.wait_for("stop", 1);
     app.wait_eos();
@@ -268,7 +268,7 @@ enum Happening {
 }
 
 /// Everything that arrives until `end`, `LATENCY` after its capture, and the calls, in order.
-fn happenings(calls: &[(u64, &'static str)], end: u64, pictures: bool) -> Vec<(u64, Happening)> {
+fn happenings(calls: &[(u64, &'static str)], end: u64, frames: bool) -> Vec<(u64, Happening)> {
     let mut list: Vec<_> = calls
         .iter()
         .map(|(at, action)| (*at, Happening::Call(action)))
@@ -282,7 +282,7 @@ fn happenings(calls: &[(u64, &'static str)], end: u64, pictures: bool) -> Vec<(u
         list.push((captured + LATENCY, Happening::Samples(first, count)));
         first += count;
     }
-    if pictures {
+    if frames {
         list.extend(frame_times(end).map(|at| (at + FRAME + LATENCY, Happening::Picture(at))));
     }
     list.sort_by_key(|(at, _)| *at);
@@ -297,7 +297,7 @@ fn frame_times(end: u64) -> impl Iterator<Item = u64> {
 fn under_test_clock(
     path: &Path,
     mime: &str,
-    sound: AudioSignal,
+    audio: AudioSignal,
     video: bool,
     calls: &[(u64, &'static str)],
 ) -> Kept {
@@ -315,23 +315,23 @@ fn under_test_clock(
         .build()
         .unwrap();
     let samples = Feed::new(&app.pad("audio_%u"), &audio_info.to_caps().unwrap(), live);
-    let pictures =
+    let frames =
         video.then(|| Feed::new(&app.pad("video_%u"), &video_info.to_caps().unwrap(), live));
     app.set_state(gst::State::Playing);
     let end = calls.last().unwrap().0 + SECOND / 10;
     for (at, happening) in happenings(calls, end, video) {
         clock.set_time(gst::ClockTime::from_nseconds(at));
-        match (happening, &pictures) {
+        match (happening, &frames) {
             (Happening::Samples(first, count), _) => {
-                let buffer = match sound {
+                let buffer = match audio {
                     AudioSignal::Counted => counted::buffer(&audio_info, first, count),
                     AudioSignal::Noise => noise::buffer(&audio_info, first, count),
                 };
                 samples.push(buffer).unwrap();
             }
-            (Happening::Picture(time), Some(pictures)) => {
+            (Happening::Picture(time), Some(frames)) => {
                 let buffer = frame::buffer(&video_info, time, FRAME);
-                pictures.push(buffer).unwrap();
+                frames.push(buffer).unwrap();
             }
             (Happening::Picture(_), None) => unreachable!("no frames are made"),
             (Happening::Call(action), _) => {
@@ -465,8 +465,8 @@ fn a_frame_that_spans_a_cut_is_shortened() {
     ];
     let mime = "video/webm;codecs=\"vp8,opus\"";
     let kept = under_test_clock(&path, mime, AudioSignal::Noise, true, &calls);
-    let pictures = sync::frame_times(&decode::video(&path, 0).unwrap()).unwrap();
-    let shown: Vec<_> = pictures
+    let frames = sync::frame_times(&decode::video(&path, 0).unwrap()).unwrap();
+    let shown: Vec<_> = frames
         .iter()
         .map(|(recorded, source)| ((recorded / 1e6).round(), (source / 1e6).round()))
         .collect();

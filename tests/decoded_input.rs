@@ -83,14 +83,14 @@ fn decodes_audio(encoder: &str, late: f64) {
         &path,
     );
     assert_eq!(file::codecs(&path).unwrap(), ["flac"]);
-    let sound = decode::audio(&path, 0, None).unwrap();
+    let audio = decode::audio(&path, 0, None).unwrap();
     let due = kept.total() * 48_000 / SECOND;
     assert!(
-        sound.len().abs_diff(due) <= 1,
+        audio.len().abs_diff(due) <= 1,
         "{} samples, expected {due}",
-        sound.len()
+        audio.len()
     );
-    let places = position::find(&sound, 20e9).unwrap();
+    let places = position::find(&audio, 20e9).unwrap();
     assert!(places.len() > 10, "{}", places.len());
     let shifted = Kept {
         intervals: kept
@@ -233,8 +233,8 @@ fn a_live_camera_and_a_telephone() {
     assert_eq!(codecs, ["opus", "vp8"]);
     let frames = decode::video(&path, 0).unwrap().frames.len();
     assert!((57..66).contains(&frames), "{frames} frames");
-    let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
-    let length = sound.len() as f64 / 48_000.0 * 1e9;
+    let audio = decode::audio(&path, 0, Some(48_000)).unwrap();
+    let length = audio.len() as f64 / 48_000.0 * 1e9;
     assert!(
         (length - kept.total() as f64).abs() < 8e6,
         "{length} for {kept:?}"

@@ -345,7 +345,7 @@ fn b_frames_stay_in_sync_in_fragments_and_blobs() {
     let blobs = app
         .events()
         .into_iter()
-        .filter(|heard| heard.name == "data-available");
+        .filter(|event| event.name == "data-available");
     let ends: Vec<_> = blobs
         .map(|blob| blob.running_time - kept.intervals[0].0)
         .collect();
@@ -388,8 +388,8 @@ fn opus_from_a_network_is_copied_into_ogg() {
     app.set_state(gst::State::Null);
     assert_eq!(app.warnings(), Vec::<String>::new());
     file::decodes_without_errors(&path).unwrap();
-    let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
-    let seconds = sound.len() as f64 / 48_000.0;
+    let audio = decode::audio(&path, 0, Some(48_000)).unwrap();
+    let seconds = audio.len() as f64 / 48_000.0;
     assert!((0.98..1.03).contains(&seconds), "{seconds} s");
 }
 

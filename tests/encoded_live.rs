@@ -162,9 +162,9 @@ fn stays_together(name: &str, video: &str, audio: &str) {
         "{} frames of about {expected}",
         shown.len()
     );
-    let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
+    let decoded = decode::audio(&path, 0, Some(48_000)).unwrap();
     let horizon = kept.intervals.last().unwrap().1 as f64 + 1e9;
-    let places = position::find(&sound, horizon).unwrap();
+    let places = position::find(&decoded, horizon).unwrap();
     // A packet of audio spans the cut.
     let clear: Vec<_> = shown
         .iter()
@@ -242,8 +242,8 @@ fn a_source_that_ignores_the_request_is_recorded_from_its_next_keyframe() {
         first.0.abs() < 1.1e6 && (first.1 - from as f64).abs() < 1.1e6,
         "{first:?}"
     );
-    let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
-    let places = position::find(&sound, 10e9).unwrap();
+    let audio = decode::audio(&path, 0, Some(48_000)).unwrap();
+    let places = position::find(&audio, 10e9).unwrap();
     position::check(&places, &kept, 2.5e6).unwrap();
 }
 
@@ -349,8 +349,8 @@ fn a_camera_that_stops_in_a_pause_does_not_stop_the_microphone() {
         "{kept:?}, {resumed}"
     );
     assert!(to >= stopped && to - from > SECOND, "{kept:?}, {stopped}");
-    let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
-    let places = position::find(&sound, 10e9).unwrap();
+    let audio = decode::audio(&path, 0, Some(48_000)).unwrap();
+    let places = position::find(&audio, 10e9).unwrap();
     position::check(&places, &kept, 2.5e6).unwrap();
 }
 

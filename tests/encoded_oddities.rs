@@ -351,15 +351,15 @@ fn flac_into_flac() {
     let kept = drive(&app, &mut playing);
     let due = playing.due(&kept);
     file::decodes_without_errors(&path).unwrap();
-    let sound = decode::audio(&path, 0, None).unwrap();
+    let audio = decode::audio(&path, 0, None).unwrap();
     let samples = 4608 * due.len() as u64;
-    assert_eq!(sound.len(), samples);
-    assert!(sound.holes(1.0).is_empty(), "{:?}", sound.holes(1.0));
-    assert_eq!(sound.time_of(0), 0.0);
+    assert_eq!(audio.len(), samples);
+    assert!(audio.holes(1.0).is_empty(), "{:?}", audio.holes(1.0));
+    assert_eq!(audio.time_of(0), 0.0);
     let length = file::duration(&path).unwrap();
     assert!((length - samples as f64 / 48e-6).abs() < 2e3, "{length}");
     // The samples themselves are those of the source, from cut to cut.
-    let spans: Vec<_> = position::find(&sound, ORIGIN as f64 + 5e9).unwrap();
+    let spans: Vec<_> = position::find(&audio, ORIGIN as f64 + 5e9).unwrap();
     assert!(spans.len() > 50);
     let mut events = 0;
     for found in spans {
@@ -549,15 +549,15 @@ fn caps_that_arrive_after_the_start() {
     let (_directory, path) = temp_location("late.mkv");
     let app = App::new("video/x-matroska;codecs=\"avc1,pcm\"", &path);
     let coded = coded::video(&format!("{X264} tune=zerolatency ! {AVC}"), 100);
-    let mut sound = Playing::new(&app, "audio_%u", coded::audio("identity", 40));
+    let mut audio = Playing::new(&app, "audio_%u", coded::audio("identity", 40));
     let sink = app.pad("video_%u");
     app.set_state(gst::State::Playing);
-    play_until(&mut [&mut sound], 0, 200 * MILLI);
+    play_until(&mut [&mut audio], 0, 200 * MILLI);
     app.act("start");
-    play_until(&mut [&mut sound], 200 * MILLI, 700 * MILLI);
+    play_until(&mut [&mut audio], 200 * MILLI, 700 * MILLI);
     let late = inputs::Source::new(&sink, &coded.caps, None);
     for n in 7..30 {
-        play_until(&mut [&mut sound], n * 100 * MILLI, (n + 1) * 100 * MILLI);
+        play_until(&mut [&mut audio], n * 100 * MILLI, (n + 1) * 100 * MILLI);
         let from = ORIGIN + n * 100 * MILLI;
         for buffer in &coded.buffers {
             let pts = buffer.pts().unwrap().nseconds();

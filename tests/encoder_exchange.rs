@@ -221,7 +221,7 @@ impl Outcome {
             } else {
                 1.1e6
             };
-            for (judge, sound, off) in [
+            for (judge, audio, off) in [
                 (
                     "FFmpeg",
                     decode::audio(&take.path, 0, Some(48_000)),
@@ -229,14 +229,14 @@ impl Outcome {
                 ),
                 ("GStreamer", gstreamer::audio(&take.path), off),
             ] {
-                let sound = sound.unwrap_or_else(|err| panic!("{what}, {judge}: {err}"));
-                let length = sound.len() as f64 / 48_000.0;
+                let audio = audio.unwrap_or_else(|err| panic!("{what}, {judge}: {err}"));
+                let length = audio.len() as f64 / 48_000.0;
                 let expected = take.kept.total() as f64 / 1e9;
                 assert!(
                     (length - expected).abs() < 0.05,
                     "{what}, {judge}: {length} s, expected {expected}"
                 );
-                let mut places = position::find(&sound, 5e9).unwrap();
+                let mut places = position::find(&audio, 5e9).unwrap();
                 // Windows that span the exchange are from two encoders.
                 places.retain(|place| self.is_away_from_joints(place.recorded));
                 let worst = position::check(&places, &take.kept, off);

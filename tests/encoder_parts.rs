@@ -21,21 +21,19 @@ fn rig(
     (factory, failures): (&'static str, &'static [u64]),
 ) -> (tempfile::TempDir, App, Arc<AtomicUsize>) {
     let (folder, path) = temp_location(name);
-    let outer = App::new(mime_type, &path);
+    let app = App::new(mime_type, &path);
     let count = Arc::<AtomicUsize>::default();
     let made = count.clone();
-    outer
-        .recorder
-        .connect("encoder-setup", false, move |values| {
-            let encoder = values[2].get::<gst::Element>().unwrap();
-            if encoder.factory().unwrap().name() == factory
-                && let Some(buffer) = failures.get(made.fetch_add(1, Ordering::SeqCst))
-            {
-                fail_at(&encoder, *buffer, || ());
-            }
-            None
-        });
-    (folder, outer, count)
+    app.recorder.connect("encoder-setup", false, move |values| {
+        let encoder = values[2].get::<gst::Element>().unwrap();
+        if encoder.factory().unwrap().name() == factory
+            && let Some(buffer) = failures.get(made.fetch_add(1, Ordering::SeqCst))
+        {
+            fail_at(&encoder, *buffer, || ());
+        }
+        None
+    });
+    (folder, app, count)
 }
 
 /// Records so many seconds, in which an encoder that nothing replaces ends a part. Every frame is in one part, and
@@ -47,26 +45,29 @@ fn check(
     silence: u64,
 ) {
     let (mime_type, _) = format;
-    let (_folder, outer, count) = rig(format, failing);
-    outer.recorder.set_property("autostart", true);
+    let (_folder, app, count) = rig(format, failing);
+    app.recorder.set_property("autostart", true);
     // Not live: how busy the machine is does not matter.
-    let sound = outer.source(&format!(
+    let audio = app.source(&format!(
         "audiotestsrc num-buffers={} samplesperbuffer=480 ! {STEREO}",
         100 * seconds
     ));
-    let _clock = tag::audio(&sound, AudioSignal::Noise, 48_000);
-    let pictures = outer.source(&format!(
+    let _clock = tag::audio(&audio, AudioSignal::Noise, 48_000);
+    let frames = app.source(&format!(
         "videotestsrc num-buffers={} ! {SMALL}",
         30 * seconds
     ));
-    let log = tag::video(&pictures);
-    sound.link(&outer.pad("audio_%u")).unwrap();
-    pictures.link(&outer.pad("video_%u")).unwrap();
-    outer.set_state(gst::State::Playing);
-    outer.wait_for("stop", 1);
-    let heard = outer.events();
-    assert!(heard.iter().all(|heard| heard.name != "error"), "{heard:?}");
-    let warnings = outer.warnings();
+    let log = tag::video(&frames);
+    audio.link(&app.pad("audio_%u")).unwrap();
+    frames.link(&app.pad("video_%u")).unwrap();
+    app.set_state(gst::State::Playing);
+    app.wait_for("stop", 1);
+    let events = app.events();
+    assert!(
+        events.iter().all(|event| event.name != "error"),
+        "{events:?}"
+    );
+    let warnings = app.warnings();
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert!(warnings[0].contains("a fresh"), "{warnings:?}");
     let (_, goes_on) = warnings[1].split_once("in a new part").unwrap();
@@ -75,8 +76,8 @@ fn check(
         "{mime_type}: {warnings:?}"
     );
     assert_eq!(count.load(Ordering::SeqCst), 3);
-    let reported = parts::from_messages(&outer);
-    let kept = outer.kept();
+    let reported = parts::from_messages(&app);
+    let kept = app.kept();
     assert_eq!(reported.len(), 2, "{reported:?}");
     // What FLAC's encoder and the muxer have of audio behind the joint, up to two blocks, cannot be taken back.
     let blocks = if mime_type.contains("flac") {
@@ -89,16 +90,16 @@ fn check(
     for part in &reported {
         file::decodes_without_errors(&part.path).unwrap();
     }
-    let pictures = sync::frame_times(&parts::video(&reported).unwrap()).unwrap();
+    let frames = sync::frame_times(&parts::video(&reported).unwrap()).unwrap();
     let sources = log.lock().unwrap().clone();
-    sync::check_frames(&pictures, &kept, &sources, FRAME, 0)
+    sync::check_frames(&frames, &kept, &sources, FRAME, 0)
         .unwrap_or_else(|err| panic!("{mime_type}: {err}\n{reported:?} {warnings:?}"));
-    let mut once: Vec<_> = pictures.iter().map(|(_, source)| *source as u64).collect();
+    let mut once: Vec<_> = frames.iter().map(|(_, source)| *source as u64).collect();
     once.dedup();
-    assert_eq!(once.len(), pictures.len(), "{mime_type}: shown twice");
+    assert_eq!(once.len(), frames.len(), "{mime_type}: shown twice");
     let joint = reported[1].timecode as f64;
-    let sound = parts::audio(&reported, Some(48_000)).unwrap();
-    let lasts = sound.len() as u64 * 1_000_000 / 48;
+    let audio = parts::audio(&reported, Some(48_000)).unwrap();
+    let lasts = audio.len() as u64 * 1_000_000 / 48;
     let off = lasts.abs_diff(kept.total());
     // FFmpeg decodes the whole of an AAC track's last packet.
     let packet = if mime_type.contains("mp4a") {
@@ -111,14 +112,14 @@ fn check(
         "{mime_type}: {lasts} in all"
     );
     for part in &reported {
-        let sound = parts::audio(std::slice::from_ref(part), Some(48_000)).unwrap();
-        let lasts = sound.len() as u64 * 1_000_000 / 48;
+        let audio = parts::audio(std::slice::from_ref(part), Some(48_000)).unwrap();
+        let lasts = audio.len() as u64 * 1_000_000 / 48;
         let off = lasts.abs_diff(part.duration);
         assert!(
             off < 2 * MILLI + packet + silence + blocks,
             "{mime_type}: {lasts} of {part:?}"
         );
-        let mut places = position::find(&sound, 1e10).unwrap();
+        let mut places = position::find(&audio, 1e10).unwrap();
         for place in &mut places {
             place.recorded += part.timecode as f64;
         }
@@ -169,27 +170,27 @@ fn a_failed_audio_encoder_begins_a_new_part_without_losing_a_frame() {
 
 #[test]
 fn an_encoder_that_fails_in_the_new_part_too_ends_the_recording() {
-    let (_folder, outer, count) = rig((MKV, "recording-%d.mkv"), ("vp8enc", &[20, 20, 0, 0]));
-    let (_clock, _log) = outer.live();
-    outer.act("start");
-    outer.wait_for("stop", 1);
-    let heard = outer.events();
-    let errors = heard.iter().filter(|heard| heard.name == "error");
-    assert_eq!(errors.count(), 1, "{heard:?}");
+    let (_folder, app, count) = rig((MKV, "recording-%d.mkv"), ("vp8enc", &[20, 20, 0, 0]));
+    let (_clock, _log) = app.live();
+    app.act("start");
+    app.wait_for("stop", 1);
+    let events = app.events();
+    let errors = events.iter().filter(|event| event.name == "error");
+    assert_eq!(errors.count(), 1, "{events:?}");
     assert_eq!(count.load(Ordering::SeqCst), 4);
-    let reported = parts::from_messages(&outer);
+    let reported = parts::from_messages(&app);
     assert_eq!(reported.len(), 2);
     file::decodes_without_errors(&reported[0].path).unwrap();
 }
 
 #[test]
 fn a_recording_of_one_file_ends() {
-    let (_folder, outer, _) = rig((MKV, "recording.mkv"), ("vp8enc", &[20, 20]));
-    let (_clock, _log) = outer.live();
-    outer.act("start");
-    outer.wait_for("stop", 1);
-    let heard = outer.events();
-    let errors = heard.iter().filter(|heard| heard.name == "error");
-    assert_eq!(errors.count(), 1, "{heard:?}");
-    file::decodes_without_errors(&parts::from_messages(&outer)[0].path).unwrap();
+    let (_folder, app, _) = rig((MKV, "recording.mkv"), ("vp8enc", &[20, 20]));
+    let (_clock, _log) = app.live();
+    app.act("start");
+    app.wait_for("stop", 1);
+    let events = app.events();
+    let errors = events.iter().filter(|event| event.name == "error");
+    assert_eq!(errors.count(), 1, "{events:?}");
+    file::decodes_without_errors(&parts::from_messages(&app)[0].path).unwrap();
 }

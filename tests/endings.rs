@@ -139,9 +139,9 @@ fn copied_video_ends_at_the_maximum_duration_to_the_packet() {
     app.wait_eos();
     assert_reason(&app, "max-duration");
     app.set_state(gst::State::Null);
-    let pictures = decode::video(&path, 0).unwrap();
+    let frames = decode::video(&path, 0).unwrap();
     assert_eq!(
-        pictures.frames.len(),
+        frames.frames.len(),
         30,
         "those that begin within the second"
     );
@@ -333,12 +333,12 @@ fn disagreement(reference: Option<&str>) -> f64 {
     for (path, stop) in paths.iter().zip(stops) {
         let intervals = intervals(&stop.unwrap());
         assert_eq!(intervals.len(), 2);
-        let sound = decode::audio(path, 0, None).unwrap();
+        let audio = decode::audio(path, 0, None).unwrap();
         for interval in &intervals {
             // A sample from the middle: other tests verify the cuts.
             let recorded = interval.recorded_time + interval.duration / 2;
             let frame = (recorded as f64 * 48e-6).round() as usize;
-            let at = &sound.samples[frame * sound.channels..][..sound.channels];
+            let at = &audio.samples[frame * audio.channels..][..audio.channels];
             let common::signal::counted::Reading::Index(index) = common::signal::counted::read(at)
             else {
                 panic!("no sample of the scene at {recorded} of {}", path.display());

@@ -15,15 +15,14 @@ fn rig(
     location: &std::path::Path,
     fallback: &std::path::Path,
 ) -> (App, gst::Pad, common::signal::tag::SampleClock) {
-    let outer = App::new("audio/wav", location);
-    outer
-        .recorder
+    let app = App::new("audio/wav", location);
+    app.recorder
         .set_property("fallback-location", fallback.to_str().unwrap());
-    outer.recorder.set_property("blob-messages", true);
-    let (source, clock) = outer.counted(true, None);
-    outer.set_state(gst::State::Playing);
+    app.recorder.set_property("blob-messages", true);
+    let (source, clock) = app.counted(true, None);
+    app.set_state(gst::State::Playing);
     assert!(holds_within(DEADLINE, || clock.has_started()));
-    (outer, source, clock)
+    (app, source, clock)
 }
 
 #[test]
@@ -32,25 +31,28 @@ fn a_full_disk_ends_a_part_whose_blob_is_complete() {
         return;
     };
     let (folder, fallback) = temp_location("fallback-%d.wav");
-    let (outer, _source, clock) = rig(&disk.path().join("location-%d.wav"), &fallback);
-    outer.act("start");
-    outer.wait_for("part", 1);
-    outer.wait_running_time(outer.running_time() + 200 * MILLI);
+    let (app, _source, clock) = rig(&disk.path().join("location-%d.wav"), &fallback);
+    app.act("start");
+    app.wait_for("part", 1);
+    app.wait_running_time(app.running_time() + 200 * MILLI);
     // Numbering continues there.
-    outer.act("split-now");
-    outer.wait_running_time(outer.running_time() + 200 * MILLI);
-    outer.act("stop");
-    outer.wait_for("stop", 1);
-    let heard = outer.events();
-    assert!(heard.iter().all(|heard| heard.name != "error"), "{heard:?}");
-    let warnings = outer.warnings();
+    app.act("split-now");
+    app.wait_running_time(app.running_time() + 200 * MILLI);
+    app.act("stop");
+    app.wait_for("stop", 1);
+    let events = app.events();
+    assert!(
+        events.iter().all(|event| event.name != "error"),
+        "{events:?}"
+    );
+    let warnings = app.warnings();
     assert!(
         warnings[0].contains("location-0.wav") && warnings[0].contains("fallback"),
         "{warnings:?}"
     );
-    let told = parts::from_messages(&outer);
+    let parts = parts::from_messages(&app);
     assert_eq!(
-        told.iter().map(|part| part.whole).collect::<Vec<_>>(),
+        parts.iter().map(|part| part.whole).collect::<Vec<_>>(),
         [false, true, true]
     );
     let expected = [
@@ -59,79 +61,78 @@ fn a_full_disk_ends_a_part_whose_blob_is_complete() {
         folder.path().join("fallback-2.wav"),
     ];
     assert_eq!(
-        told.iter()
+        parts
+            .iter()
             .map(|part| part.path.clone())
             .collect::<Vec<_>>(),
         expected
     );
-    assert!(std::fs::metadata(&expected[0]).unwrap().len() < told[0].size);
-    assert_nothing_is_missing(&outer, &clock, folder.path());
+    assert!(std::fs::metadata(&expected[0]).unwrap().len() < parts[0].size);
+    assert_nothing_is_missing(&app, &clock, folder.path());
 }
 
 /// Every sample is in one part, taking the first part's blob, which has what the disk did not store.
 fn assert_nothing_is_missing(
-    outer: &App,
+    app: &App,
     clock: &common::signal::tag::SampleClock,
     folder: &std::path::Path,
 ) {
-    let (heard, told) = (outer.events(), parts::from_messages(outer));
-    let blob = heard
+    let (events, parts) = (app.events(), parts::from_messages(app));
+    let blob = events
         .iter()
-        .find(|heard| heard.name == "data-available")
+        .find(|event| event.name == "data-available")
         .unwrap();
     let sample = blob.fields.get::<gst::Sample>("sample").unwrap();
     let bytes = sample.buffer().unwrap().map_readable().unwrap();
-    assert_eq!(bytes.len() as u64, told[0].size);
+    assert_eq!(bytes.len() as u64, parts[0].size);
     let saved = folder.join("blob.wav");
     std::fs::write(&saved, &bytes).unwrap();
     // An incomplete part extends to its last sample.
-    let until = told[1].timecode;
+    let until = parts[1].timecode;
     assert!(
-        until.abs_diff(told[0].duration) < 1_000_000_000 / 48_000,
-        "{told:?}"
+        until.abs_diff(parts[0].duration) < 1_000_000_000 / 48_000,
+        "{parts:?}"
     );
     let first = parts::Part {
         path: saved,
         whole: true,
         duration: until,
-        ..told[0].clone()
+        ..parts[0].clone()
     };
-    let all: Vec<_> = [first].into_iter().chain(told[1..].to_vec()).collect();
-    let kept = outer.kept();
+    let all: Vec<_> = [first].into_iter().chain(parts[1..].to_vec()).collect();
+    let kept = app.kept();
     parts::check_contiguous(&all, kept.total(), 100_000.0).unwrap();
-    let sound = parts::audio(&all, None).unwrap();
-    samples::check_continuous(&sound, &kept, clock).unwrap();
+    let audio = parts::audio(&all, None).unwrap();
+    samples::check_continuous(&audio, &kept, clock).unwrap();
 }
 
 #[test]
 fn a_location_that_cannot_be_opened_is_replaced_at_the_start() {
     let (folder, fallback) = temp_location("fallback.wav");
-    let (outer, _source, clock) = rig(&folder.path().join("none/location.wav"), &fallback);
-    outer.act("start");
-    outer.wait_running_time(outer.running_time() + 200 * MILLI);
-    outer.act("stop");
-    outer.wait_for("stop", 1);
-    let warnings = outer.warnings();
+    let (app, _source, clock) = rig(&folder.path().join("none/location.wav"), &fallback);
+    app.act("start");
+    app.wait_running_time(app.running_time() + 200 * MILLI);
+    app.act("stop");
+    app.wait_for("stop", 1);
+    let warnings = app.warnings();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("none/location.wav"), "{warnings:?}");
-    let told = parts::from_messages(&outer);
+    let parts = parts::from_messages(&app);
     assert_eq!(
-        (told.len(), &told[0].path, told[0].whole),
+        (parts.len(), &parts[0].path, parts[0].whole),
         (1, &fallback, true)
     );
-    let kept = outer.kept();
-    let sound = parts::audio(&told, None).unwrap();
-    samples::check_continuous(&sound, &kept, &clock).unwrap();
+    let kept = app.kept();
+    let audio = parts::audio(&parts, None).unwrap();
+    samples::check_continuous(&audio, &kept, &clock).unwrap();
 }
 
 #[test]
 fn parts_require_a_number_in_it() {
     let (folder, fallback) = temp_location("fallback.wav");
-    let (outer, _source, _clock) = rig(&folder.path().join("location-%d.wav"), &fallback);
-    outer
-        .recorder
-        .set_property("max-size-time", 1_000_000_000u64);
-    let error = outer
+    let (app, _source, _clock) = rig(&folder.path().join("location-%d.wav"), &fallback);
+    app.recorder.set_property("max-size-time", 1_000_000_000u64);
+    let error = app
         .recorder
         .emit_by_name::<Option<glib::Error>>("start", &[]);
     let error = error.expect("an error");
@@ -151,40 +152,45 @@ fn all_video_and_audio_is_in_exactly_one_part() {
             return;
         };
         let (folder, fallback) = temp_location(&format!("fallback-%d.{name}"));
-        let outer = App::new(mime_type, &disk.path().join(format!("location.{name}")));
+        let app = App::new(mime_type, &disk.path().join(format!("location.{name}")));
         let fallback = fallback.to_str().unwrap();
-        outer.recorder.set_property("fallback-location", fallback);
-        outer.recorder.set_property("blob-messages", true);
+        app.recorder.set_property("fallback-location", fallback);
+        app.recorder.set_property("blob-messages", true);
         // Otherwise it would be nearly empty.
-        outer
-            .recorder
+        app.recorder
             .set_property("audio-bits-per-second", 256_000u32);
-        let (_clock, log) = outer.live();
-        outer.act("start");
-        outer.wait_for("part", 1);
-        outer.wait_running_time(outer.running_time() + 500 * MILLI);
-        outer.act("stop");
-        outer.wait_for("stop", 1);
-        let heard = outer.events();
-        assert!(heard.iter().all(|heard| heard.name != "error"), "{heard:?}");
-        let told = parts::from_messages(&outer);
-        assert_eq!((told.len(), told[0].whole, told[1].whole), (2, false, true));
-        let blob = heard.iter().find(|heard| heard.name == "data-available");
+        let (_clock, log) = app.live();
+        app.act("start");
+        app.wait_for("part", 1);
+        app.wait_running_time(app.running_time() + 500 * MILLI);
+        app.act("stop");
+        app.wait_for("stop", 1);
+        let events = app.events();
+        assert!(
+            events.iter().all(|event| event.name != "error"),
+            "{events:?}"
+        );
+        let parts = parts::from_messages(&app);
+        assert_eq!(
+            (parts.len(), parts[0].whole, parts[1].whole),
+            (2, false, true)
+        );
+        let blob = events.iter().find(|event| event.name == "data-available");
         let sample = blob.unwrap().fields.get::<gst::Sample>("sample").unwrap();
         let saved = folder.path().join(format!("blob.{name}"));
         std::fs::write(&saved, sample.buffer().unwrap().map_readable().unwrap()).unwrap();
         let all = [
             parts::Part {
                 path: saved,
-                ..told[0].clone()
+                ..parts[0].clone()
             },
-            told[1].clone(),
+            parts[1].clone(),
         ];
         for part in &all {
             common::judge::file::decodes_without_errors(&part.path).unwrap();
         }
-        let (start, end) = outer.kept().intervals[0];
-        outer.set_state(gst::State::Null);
+        let (start, end) = app.kept().intervals[0];
+        app.set_state(gst::State::Null);
         let shown = sync::frame_times(&parts::video(&all).unwrap()).unwrap();
         let micro = |at: u64| (at + 500) / 1_000;
         let found: Vec<u64> = shown.iter().map(|(_, at)| micro(*at as u64)).collect();
@@ -219,23 +225,22 @@ const SCENARIOS: [Scenario; 3] = [
     }),
     // Like a network file system whose server is down for a while.
     ("hangs", |folder| {
-        let (outer, _source, clock) = rig_in(folder);
-        outer.act("start");
+        let (app, _source, clock) = rig_in(folder);
+        app.act("start");
         // The previous part has not ended yet, so there is no event.
         let location = || {
-            outer
-                .recorder
+            app.recorder
                 .property::<gst::Structure>("stats")
                 .get::<String>("location")
                 .unwrap()
         };
         assert!(holds_within(DEADLINE, || location().contains("fallback-1")));
-        outer.wait_running_time(outer.running_time() + 500 * MILLI);
-        outer.act("stop");
-        outer.wait_for("stop", 1);
-        assert_continues(&outer, true);
+        app.wait_running_time(app.running_time() + 500 * MILLI);
+        app.act("stop");
+        app.wait_for("stop", 1);
+        assert_continues(&app, true);
         // The disk has recovered before the part was abandoned.
-        assert_nothing_is_missing(&outer, &clock, folder);
+        assert_nothing_is_missing(&app, &clock, folder);
     }),
 ];
 
@@ -247,32 +252,35 @@ fn rig_in(folder: &std::path::Path) -> (App, gst::Pad, common::signal::tag::Samp
 }
 
 /// One warning, no error, and the second of two parts is at the fallback location.
-fn assert_continues(outer: &App, first_is_whole: bool) {
-    let heard = outer.events();
-    assert!(heard.iter().all(|heard| heard.name != "error"), "{heard:?}");
-    let warnings = outer.warnings();
+fn assert_continues(app: &App, first_is_whole: bool) {
+    let events = app.events();
+    assert!(
+        events.iter().all(|event| event.name != "error"),
+        "{events:?}"
+    );
+    let warnings = app.warnings();
     assert!(
         warnings
             .iter()
             .any(|w| w.contains("location-0.wav") && w.contains("fallback")),
         "{warnings:?}"
     );
-    let told = parts::from_messages(outer);
-    let whole: Vec<_> = told.iter().map(|part| part.whole).collect();
-    assert_eq!(whole, [first_is_whole, true], "{told:?}");
-    assert!(told[1].path.ends_with("fallback-1.wav"), "{told:?}");
+    let parts = parts::from_messages(app);
+    let whole: Vec<_> = parts.iter().map(|part| part.whole).collect();
+    assert_eq!(whole, [first_is_whole, true], "{parts:?}");
+    assert!(parts[1].path.ends_with("fallback-1.wav"), "{parts:?}");
 }
 
 fn fails(folder: &std::path::Path, sync_interval: u64) {
-    let (outer, _source, clock) = rig_in(folder);
-    outer.recorder.set_property("sync-interval", sync_interval);
-    outer.act("start");
-    outer.wait_for("part", 1);
-    outer.wait_running_time(outer.running_time() + 500 * MILLI);
-    outer.act("stop");
-    outer.wait_for("stop", 1);
-    assert_continues(&outer, false);
-    assert_nothing_is_missing(&outer, &clock, folder);
+    let (app, _source, clock) = rig_in(folder);
+    app.recorder.set_property("sync-interval", sync_interval);
+    app.act("start");
+    app.wait_for("part", 1);
+    app.wait_running_time(app.running_time() + 500 * MILLI);
+    app.act("stop");
+    app.wait_for("stop", 1);
+    assert_continues(&app, false);
+    assert_nothing_is_missing(&app, &clock, folder);
 }
 
 /// Runs in the child process.

@@ -250,8 +250,8 @@ fn timecodes_match_what_players_see() {
             if [1, most / 2, most - 1].contains(&number) {
                 let part = take.path.with_file_name("part");
                 std::fs::write(&part, &file[..size]).unwrap();
-                let sound = decode::audio(&part, 0, Some(48_000)).unwrap();
-                let events = sound.time_of(sound.len()) - unsaid;
+                let audio = decode::audio(&part, 0, Some(48_000)).unwrap();
+                let events = audio.time_of(audio.len()) - unsaid;
                 // An encoder's padding is not recorded.
                 let late = blob.timecode as f64 - events.min(take.kept.total() as f64);
                 let off = format!("{mime_type}: {} is {late} ns late", blob.timecode);

@@ -189,8 +189,8 @@ fn an_encoder_that_fails_before_any_output_is_replaced_without_loss() {
         let frames = common::judge::decode::video(&take.path, 0).unwrap();
         let frames = common::judge::sync::frame_times(&frames).unwrap();
         common::judge::sync::check_frames(&frames, &take.kept, &take.sources, 1.1e6, 0).unwrap();
-        let sound = common::judge::decode::audio(&take.path, 0, Some(48_000)).unwrap();
-        let places = position::find(&sound, 5e9).unwrap();
+        let audio = common::judge::decode::audio(&take.path, 0, Some(48_000)).unwrap();
+        let places = position::find(&audio, 5e9).unwrap();
         position::check(&places, &take.kept, 1.1e6).unwrap();
     }
     // The other tests are not affected by it.
@@ -396,8 +396,8 @@ fn theora_supports_a_variable_frame_rate() {
     // Half a grid interval, to either side.
     let half = 1e9 / 60.0 + 0.5e6;
     common::judge::sync::check_frames(&frames, &take.kept, &take.sources, half, 0).unwrap();
-    let sound = common::judge::decode::audio(&take.path, 0, Some(48_000)).unwrap();
-    let places = position::find(&sound, 5e9).unwrap();
+    let audio = common::judge::decode::audio(&take.path, 0, Some(48_000)).unwrap();
+    let places = position::find(&audio, 5e9).unwrap();
     position::check(&places, &take.kept, 1.1e6).unwrap();
     let keys = key_frames(&take.path);
     // With the first frame, the longest of which lasts a quarter of a second.

@@ -74,21 +74,21 @@ fn sound_tolerance(codec: &str) -> f64 {
 }
 
 /// Audio without the containers' rounding of timestamps: contiguous samples from the first timestamp on.
-fn unbroken(sound: &DecodedAudio) -> DecodedAudio {
+fn unbroken(audio: &DecodedAudio) -> DecodedAudio {
     // Samples before 0 are encoder delay, and not played.
-    let begins = sound.blocks[0].1;
-    let before = (-begins.min(0.0) * f64::from(sound.rate) / 1e9).round() as usize;
+    let begins = audio.blocks[0].1;
+    let before = (-begins.min(0.0) * f64::from(audio.rate) / 1e9).round() as usize;
     DecodedAudio {
-        rate: sound.rate,
-        channels: sound.channels,
-        samples: sound.samples[before * sound.channels..].to_vec(),
-        blocks: vec![(0, begins + before as f64 * 1e9 / f64::from(sound.rate))],
+        rate: audio.rate,
+        channels: audio.channels,
+        samples: audio.samples[before * audio.channels..].to_vec(),
+        blocks: vec![(0, begins + before as f64 * 1e9 / f64::from(audio.rate))],
     }
 }
 
 fn judge_sound(take: &Take, container: &str, codec: &str) -> Result<String, String> {
     let total = take.kept.total() as f64;
-    let sound = decode::audio(&take.path, 0, Some(48_000))?;
+    let audio = decode::audio(&take.path, 0, Some(48_000))?;
     // ffmpeg guesses Vorbis timestamps inside an Ogg page, and is off by a short block; the samples are
     // contiguous.
     let jitter = if (container, codec) == ("ogg", "vorbis") {
@@ -96,11 +96,11 @@ fn judge_sound(take: &Take, container: &str, codec: &str) -> Result<String, Stri
     } else {
         1.5e6
     };
-    let holes = sound.holes(jitter);
+    let holes = audio.holes(jitter);
     if !holes.is_empty() {
         return Err(format!("holes: {holes:?}"));
     }
-    let mut plain = unbroken(&sound);
+    let mut plain = unbroken(&audio);
     if (container, codec) == ("mpeg", "mp3") {
         // A bare stream cannot signal this encoder delay.
         plain.samples.drain(..1105 * plain.channels);

@@ -41,15 +41,15 @@ fn frame(n: u64) -> gst::Buffer {
 /// Five seconds of each, alternating between some seconds of one and of the other, from one thread.
 fn interleaved(seconds: u64, sound_first: bool) {
     let take = Take::new(BOTH);
-    let sound = take.sound(&stereo(48_000), None);
-    let pictures = take.pictures(&small(), None);
+    let audio = take.audio(&stereo(48_000), None);
+    let video = take.video(&small(), None);
     take.roll();
     for piece in 0..10 / seconds {
         let audio_samples = || {
-            (piece * seconds * 100..(piece + 1) * seconds * 100).for_each(|n| sound.push(tick(n)))
+            (piece * seconds * 100..(piece + 1) * seconds * 100).for_each(|n| audio.push(tick(n)))
         };
         let frames = || {
-            (piece * seconds * 25..(piece + 1) * seconds * 25).for_each(|n| pictures.push(frame(n)))
+            (piece * seconds * 25..(piece + 1) * seconds * 25).for_each(|n| video.push(frame(n)))
         };
         if sound_first {
             audio_samples();
@@ -59,8 +59,8 @@ fn interleaved(seconds: u64, sound_first: bool) {
             audio_samples();
         }
     }
-    sound.end();
-    pictures.end();
+    audio.end();
+    video.end();
     take.wrap();
     assert_eq!(runs(&take.heard(0)), (vec![(0, 0, 480_000)], 480_000));
     let expected: Vec<_> = (0..250).map(|n| (n * 40, Some(n * 40))).collect();
@@ -81,17 +81,17 @@ fn ten_seconds_of_video_before_its_audio() {
 #[test]
 fn a_file_that_stalls_for_two_seconds_loses_nothing() {
     let take = Take::new(BOTH);
-    let sound = take.sound(&stereo(48_000), None);
-    let pictures = take.pictures(&small(), None);
+    let audio = take.audio(&stereo(48_000), None);
+    let video = take.video(&small(), None);
     take.roll();
-    (0..100).for_each(|n| sound.push(tick(n)));
+    (0..100).for_each(|n| audio.push(tick(n)));
     // Ten seconds, much further ahead than max-queue-time.
-    (0..250).for_each(|n| pictures.push(frame(n)));
-    pictures.end();
+    (0..250).for_each(|n| video.push(frame(n)));
+    video.end();
     // The stall itself: there is no condition to wait for.
     std::thread::sleep(Duration::from_secs(2));
-    (100..1000).for_each(|n| sound.push(tick(n)));
-    sound.end();
+    (100..1000).for_each(|n| audio.push(tick(n)));
+    audio.end();
     take.wrap();
     assert_eq!(runs(&take.heard(0)), (vec![(0, 0, 480_000)], 480_000));
     let expected: Vec<_> = (0..250).map(|n| (n * 40, Some(n * 40))).collect();
@@ -102,18 +102,18 @@ fn a_file_that_stalls_for_two_seconds_loses_nothing() {
 #[test]
 fn a_pipeline_that_is_paused_for_long_loses_nothing() {
     let take = Take::new(BOTH);
-    let sound = take.sound(&stereo(48_000), None);
-    let pictures = take.pictures(&small(), None);
+    let audio = take.audio(&stereo(48_000), None);
+    let video = take.video(&small(), None);
     take.roll();
-    (0..25).for_each(|n| pictures.push(frame(n)));
-    (0..400).for_each(|n| sound.push(tick(n)));
+    (0..25).for_each(|n| video.push(frame(n)));
+    (0..400).for_each(|n| audio.push(tick(n)));
     take.app.set_state(gst::State::Paused);
     // Longer than a live source may be absent.
     std::thread::sleep(Duration::from_millis(5_700));
     take.app.set_state(gst::State::Playing);
-    (25..100).for_each(|n| pictures.push(frame(n)));
-    pictures.end();
-    sound.end();
+    (25..100).for_each(|n| video.push(frame(n)));
+    video.end();
+    audio.end();
     take.wrap();
     assert_eq!(runs(&take.heard(0)), (vec![(0, 0, 192_000)], 192_000));
     let expected: Vec<_> = (0..100).map(|n| (n * 40, Some(n * 40))).collect();
@@ -127,11 +127,11 @@ fn a_file_waits_for_a_slow_encoder_and_loses_nothing() {
         .recorder
         .set_property("max-queue-time", 400 * MILLI);
     slow_encoder(&take, Duration::from_millis(8));
-    let pictures = take.pictures(&small(), None);
+    let video = take.video(&small(), None);
     take.roll();
     let started = Instant::now();
     for n in 0..150 {
-        pictures.push(frame(n));
+        video.push(frame(n));
     }
     // All but the about ten in the queue had to be encoded before.
     assert!(
@@ -139,7 +139,7 @@ fn a_file_waits_for_a_slow_encoder_and_loses_nothing() {
         "{:?}",
         started.elapsed()
     );
-    pictures.end();
+    video.end();
     take.wrap();
     let expected: Vec<_> = (0..150).map(|n| (n * 40, Some(n * 40))).collect();
     assert_eq!(take.seen(), expected);
@@ -152,14 +152,14 @@ fn a_live_source_is_not_blocked_by_a_slow_encoder() {
         .recorder
         .set_property("max-queue-time", 400 * MILLI);
     slow_encoder(&take, Duration::from_millis(90));
-    let pictures = take.pictures(&small(), Some(0));
+    let video = take.video(&small(), Some(0));
     take.app.set_state(gst::State::Playing);
     let first = take.app.running_time() / FRAME + 1;
     let mut longest = Duration::ZERO;
     for n in first..first + 75 {
         take.app.wait_running_time(n * FRAME);
         let started = Instant::now();
-        pictures.push(frame(n));
+        video.push(frame(n));
         longest = longest.max(started.elapsed());
         if n == first {
             take.app.act("start");
@@ -195,7 +195,7 @@ fn a_file_with_a_microphone_runs_at_its_pace() {
     );
     let clock = tag::audio(&source, AudioSignal::Counted, 48_000);
     source.link(&take.app.pad("audio_%u")).unwrap();
-    let pictures = take.pictures(&small(), None);
+    let video = take.video(&small(), None);
     take.app.set_state(gst::State::Playing);
     assert!(holds_within(DEADLINE, || clock.has_started()));
     take.app.act("start");
@@ -203,7 +203,7 @@ fn a_file_with_a_microphone_runs_at_its_pace() {
     let counter = pushed.clone();
     let film = std::thread::spawn(move || {
         for n in 0..250 {
-            if pictures.pad.push(frame(n)).is_err() {
+            if video.pad.push(frame(n)).is_err() {
                 return;
             }
             counter.store(n, Ordering::SeqCst);
@@ -235,18 +235,18 @@ fn a_file_with_a_microphone_runs_at_its_pace() {
 #[test]
 fn a_capture_pool_learns_how_many_frames_are_held() {
     let take = Take::new(PICTURES);
-    let pictures = take.pictures(&small(), None);
+    let video = take.video(&small(), None);
     take.roll();
-    pictures.push(frame(0));
+    video.push(frame(0));
     let mut query = gst::query::Allocation::new(Some(&small().to_caps().unwrap()), true);
-    assert!(pictures.pad.peer_query(&mut query));
+    assert!(video.pad.peer_query(&mut query));
     let pools: Vec<_> = query.allocation_pools().collect();
     assert_eq!(pools.len(), 1);
     let (_, size, least, _) = &pools[0];
     assert_eq!(*size as usize, small().size());
     // The current one, the one that waits for its end, two before the encoder, the encoder's.
     assert!(*least >= 5, "{least}");
-    pictures.end();
+    video.end();
     take.wrap();
 }
 
@@ -254,7 +254,7 @@ fn a_capture_pool_learns_how_many_frames_are_held() {
 fn a_slow_encoder_does_not_exhaust_a_small_capture_pool() {
     let take = Take::new(PICTURES);
     slow_encoder(&take, Duration::from_millis(90));
-    let pictures = take.pictures(&small(), Some(0));
+    let video = take.video(&small(), Some(0));
     take.app.set_state(gst::State::Playing);
     let pool = gst::BufferPool::new();
     let mut config = pool.config();
@@ -275,7 +275,7 @@ fn a_slow_encoder_does_not_exhaust_a_small_capture_pool() {
         let bytes = drawn.map_readable().unwrap();
         let fields = buffer.make_mut();
         fields.copy_from_slice(0, &bytes).unwrap();
-        pictures.push(stamped(buffer, Some(n * FRAME), Some(FRAME)));
+        video.push(stamped(buffer, Some(n * FRAME), Some(FRAME)));
         if n == first {
             take.app.act("start");
         }

@@ -102,26 +102,26 @@ fn lossy(kind: &Kind, parts: &[parts::Part]) -> Result<Decoded, String> {
     let on_grid = |time: u64| ((time as f64) / SAMPLE).round() as usize;
     let mut all: Option<Decoded> = None;
     for part in parts {
-        let sound = match (kind.container, kind.audio) {
+        let audio = match (kind.container, kind.audio) {
             // FFmpeg counts the first packet, which has no samples, and drops as many at the end.
             ("ogg", "vorbis") => gstreamer::audio(&part.path)?,
             _ => decode::audio(&part.path, 0, Some(48_000))?,
         };
-        let channels = sound.channels;
+        let channels = audio.channels;
         // Matroska timestamps are rounded to a millisecond: samples that may be before 0 are dropped.
         let rounding = if kind.container == "x-matroska" && kind.tolerance == MILLI {
             MILLI / 2.0
         } else {
             0.0
         };
-        let before = -sound.time_of(0);
+        let before = -audio.time_of(0);
         let early = if before > 0.0 {
             ((before + rounding) / SAMPLE).round() as usize
         } else {
             0
         };
         let length = on_grid(part.timecode + part.duration) - on_grid(part.timecode);
-        let mut samples = sound.samples;
+        let mut samples = audio.samples;
         samples.drain(..early * channels);
         // Timestamps are rounded to a millisecond.
         if samples.len() + 48 * channels < length * channels {
@@ -146,14 +146,14 @@ fn lossy(kind: &Kind, parts: &[parts::Part]) -> Result<Decoded, String> {
 /// Records with this many splits at random distances, and verifies the parts.
 fn judge(kind: &Kind, splits: usize, chance: &mut Rng) -> Result<(), String> {
     let (_directory, path) = temp_location(&format!("split-%d.{}", kind.extension));
-    let outer = App::new(&kind.mime_type(), &path);
+    let app = App::new(&kind.mime_type(), &path);
     let mut steps = Vec::new();
     let (frames, buffers) = if kind.video.is_some() {
         // Audio arrives earlier or later than video, so that calls would not be at a given frame.
         let frames = 2 + chance.below(4);
         let most = frames * FRAME - 1;
-        outer.recorder.set_property("max-size-time", most);
-        outer.recorder.set_property("autostart", true);
+        app.recorder.set_property("max-size-time", most);
+        app.recorder.set_property("autostart", true);
         let frames = splits * frames as usize + 2;
         (frames, frames * BUFFERS_PER_FRAME)
     } else {
@@ -165,42 +165,42 @@ fn judge(kind: &Kind, splits: usize, chance: &mut Rng) -> Result<(), String> {
         }
         (0, number + 5)
     };
-    let audio = outer.source(&format!(
+    let audio = app.source(&format!(
         "audiotestsrc num-buffers={buffers} samplesperbuffer=480 ! {STEREO}"
     ));
-    let sound = if kind.is_lossless() {
+    let signal = if kind.is_lossless() {
         AudioSignal::Counted
     } else {
         AudioSignal::Noise
     };
-    let clock = tag::audio(&audio, sound, 48_000);
-    audio.link(&outer.pad("audio_%u")).unwrap();
+    let clock = tag::audio(&audio, signal, 48_000);
+    audio.link(&app.pad("audio_%u")).unwrap();
     let log = kind.video.map(|_| {
         let small = SMALL.replace("30/1", "25/1");
-        let video = outer.source(&format!("videotestsrc num-buffers={frames} ! {small}"));
+        let video = app.source(&format!("videotestsrc num-buffers={frames} ! {small}"));
         let log = tag::video(&video);
-        video.link(&outer.pad("video_%u")).unwrap();
+        video.link(&app.pad("video_%u")).unwrap();
         log
     });
-    script(&audio, &outer.recorder, steps);
-    outer.set_state(gst::State::Playing);
-    outer.wait_for("stop", 1);
-    let warnings = outer.warnings();
+    script(&audio, &app.recorder, steps);
+    app.set_state(gst::State::Playing);
+    app.wait_for("stop", 1);
+    let warnings = app.warnings();
     if !warnings.is_empty() {
         return Err(format!("{warnings:?}"));
     }
-    let kept = outer.kept();
-    let parts = parts::from_messages(&outer);
+    let kept = app.kept();
+    let parts = parts::from_messages(&app);
     if parts.len() != splits + 1 {
         return Err(format!("{} parts", parts.len()));
     }
     parts::check_contiguous(&parts, kept.total(), 70.0 * MILLI)?;
     if kind.is_lossless() {
-        let sound = parts::audio(&parts, None)?;
-        samples::check_continuous(&sound, &kept, &clock)?;
+        let decoded = parts::audio(&parts, None)?;
+        samples::check_continuous(&decoded, &kept, &clock)?;
     } else {
-        let sound = lossy(kind, &parts)?;
-        let places = position::find(&sound, (kept.total() + SECOND) as f64)?;
+        let decoded = lossy(kind, &parts)?;
+        let places = position::find(&decoded, (kept.total() + SECOND) as f64)?;
         position::check(&places, &kept, kind.tolerance)?;
     }
     if let Some(log) = log {

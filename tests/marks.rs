@@ -67,14 +67,14 @@ fn follow(recorder: &gst::Element) -> std::sync::Arc<std::sync::Mutex<Vec<Mark>>
 }
 
 /// An audio track whose buffers have the length that the test chooses.
-struct Sound {
+struct AudioTrack {
     feed: PushTrack,
     at: u64,
 }
 
-impl Sound {
+impl AudioTrack {
     fn new(rig: &Rig) -> Self {
-        Sound {
+        AudioTrack {
             feed: rig.feed_audio(),
             at: 0,
         }
@@ -145,7 +145,7 @@ fn record(rig: &Rig, mime_type: &str, name: &str, count: u64, pauses: u64) -> (S
     rig.recorder.set_property("location", &path);
     let made = follow(&rig.recorder);
     rig.play();
-    let mut audio = Sound::new(rig);
+    let mut audio = AudioTrack::new(rig);
     audio.advance(7);
     rig.recorder.start().unwrap();
     let (mut recorded, mut expected) = (0, Vec::new());
@@ -283,7 +283,7 @@ fn a_mark_is_at_the_current_recorded_time() {
     assert!(refused.message().contains("start"), "{refused}");
     let made = follow(&rig.recorder);
     rig.play();
-    let mut audio = Sound::new(&rig);
+    let mut audio = AudioTrack::new(&rig);
     rig.recorder.start().unwrap();
     // The track's caps are not known yet.
     mark(&rig.recorder, Some("undecided")).unwrap();
@@ -332,7 +332,7 @@ fn marks_are_reported_after_the_start_and_in_order() {
         });
     }
     rig.play();
-    let mut audio = Sound::new(&rig);
+    let mut audio = AudioTrack::new(&rig);
     rig.recorder.start().unwrap();
     mark(&rig.recorder, Some("first")).unwrap();
     audio.advance(100);
@@ -369,7 +369,7 @@ fn more_marks_than_there_is_space_for() {
         rig.recorder.set_property("location", &path);
         let made = follow(&rig.recorder);
         rig.play();
-        let mut audio = Sound::new(&rig);
+        let mut audio = AudioTrack::new(&rig);
         audio.advance(5);
         rig.recorder.start().unwrap();
         for n in 0..100 {
@@ -408,7 +408,7 @@ fn record_blobs(mime_type: &str, timeslice: u32) -> (Rig, Vec<u8>, Vec<Mark>) {
     rig.recorder.set_property("timeslice", timeslice);
     let made = follow(&rig.recorder);
     rig.play();
-    let mut audio = Sound::new(&rig);
+    let mut audio = AudioTrack::new(&rig);
     audio.advance(5);
     rig.recorder.start().unwrap();
     for n in 0..30 {
@@ -515,7 +515,7 @@ proptest! {
             rig.recorder.set_property("mime-type", mime_type);
             rig.recorder.set_property("location", &path);
             rig.play();
-            let mut audio = Sound::new(&rig);
+            let mut audio = AudioTrack::new(&rig);
             audio.advance(5);
             rig.recorder.start().unwrap();
             audio.advance(10);

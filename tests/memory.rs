@@ -57,10 +57,10 @@ fn assert_in_place(path: &Path, kept: &Kept, muted: std::ops::Range<u64>, least:
 /// Records with two pauses and some black frames, and verifies the video.
 fn recorded_with_cuts(coded: Coded) {
     let (_directory, path) = temp_location("cuts.mkv");
-    let outer = App::new(MKV, &path);
-    let mut playing = Playing::new(&outer, "video_%u", coded);
+    let app = App::new(MKV, &path);
+    let mut playing = Playing::new(&app, "video_%u", coded);
     let pad = playing.feed.pad.clone();
-    outer.set_state(gst::State::Playing);
+    app.set_state(gst::State::Playing);
     let mut now = 0;
     for (action, at) in [
         ("start", 315),
@@ -76,14 +76,14 @@ fn recorded_with_cuts(coded: Coded) {
             "mute" => pad.set_property("mute", true),
             "unmute" => pad.set_property("mute", false),
             action => {
-                outer.act(action);
+                app.act(action);
             }
         }
     }
     play_until(&mut [&mut playing], now, 2_000 * MILLI);
-    outer.wait_for("stop", 1);
-    assert_eq!(outer.warnings(), Vec::<String>::new());
-    let kept = outer.kept();
+    app.wait_for("stop", 1);
+    assert_eq!(app.warnings(), Vec::<String>::new());
+    let kept = app.kept();
     // Where it was set: at the end of the last frame that had arrived.
     let muted = |at: u64| {
         let came = (at * MILLI).div_ceil(FRAME) * FRAME + ORIGIN;
@@ -95,17 +95,17 @@ fn recorded_with_cuts(coded: Coded) {
 /// Records everything from the first buffer to EOS.
 fn recorded_whole(coded: Coded) {
     let (_directory, path) = temp_location("whole.mkv");
-    let outer = App::new(MKV, &path);
-    outer.recorder.set_property("autostart", true);
+    let app = App::new(MKV, &path);
+    app.recorder.set_property("autostart", true);
     let frames = coded.buffers.len();
-    outer.set_state(gst::State::Playing);
-    let playing = Playing::new(&outer, "video_%u", coded);
+    app.set_state(gst::State::Playing);
+    let playing = Playing::new(&app, "video_%u", coded);
     for buffer in &playing.all {
         playing.feed.push(buffer.clone());
     }
     playing.feed.end();
-    outer.wait_for("stop", 1);
-    assert_in_place(&path, &outer.kept(), 0..0, frames);
+    app.wait_for("stop", 1);
+    assert_in_place(&path, &app.kept(), 0..0, frames);
 }
 
 // ---- DMABuf ----
@@ -192,19 +192,19 @@ fn dmabufs_with_padded_lines_and_planes() {
 #[test]
 fn a_dmabuf_that_cannot_be_mapped_is_not_supported() {
     let (_directory, path) = temp_location("none.mkv");
-    let outer = App::new(MKV, &path);
+    let app = App::new(MKV, &path);
     let raw = coded::video("identity", 10);
     let caps = with_feature(&raw.caps, "memory:DMABuf");
     let playing = Playing::new(
-        &outer,
+        &app,
         "video_%u",
         Coded {
             caps,
             buffers: raw.buffers,
         },
     );
-    outer.set_state(gst::State::Playing);
-    outer.act("start");
+    app.set_state(gst::State::Playing);
+    app.act("start");
     for buffer in &playing.all {
         // The write end of a pipe.
         let (_read, write) = std::io::pipe().unwrap();
@@ -215,8 +215,8 @@ fn a_dmabuf_that_cannot_be_mapped_is_not_supported() {
         fields.set_duration(buffer.duration());
         playing.feed.push(hidden);
     }
-    outer.wait_for("stop", 1);
-    let heard = outer.events();
+    app.wait_for("stop", 1);
+    let heard = app.events();
     let error = heard.iter().find(|event| event.name == "error");
     let error: glib::Error = error.expect("an error").fields.get("error").unwrap();
     common::harness::assert_error(&error, common::harness::code::NOT_SUPPORTED);
@@ -370,16 +370,16 @@ fn on_a_display() {
 /// The memory type changes while recording.
 fn from_texture_to_memory_and_back() {
     let (_directory, path) = temp_location("change.mkv");
-    let outer = App::new(MKV, &path);
-    outer.recorder.set_property("autostart", true);
+    let app = App::new(MKV, &path);
+    app.recorder.set_property("autostart", true);
     let kinds = [
         coded::video("identity", 40),
         textures("RGBA", true, 40),
         padded_dmabufs(coded::video("identity", 40)),
         textures("I420", false, 40),
     ];
-    outer.set_state(gst::State::Playing);
-    let playing = Playing::new(&outer, "video_%u", coded::video("identity", 1));
+    app.set_state(gst::State::Playing);
+    let playing = Playing::new(&app, "video_%u", coded::video("identity", 1));
     for n in 0..40 {
         let kind = &kinds[n / 5 % kinds.len()];
         if n % 5 == 0 {
@@ -388,30 +388,30 @@ fn from_texture_to_memory_and_back() {
         playing.feed.push(kind.buffers[n].clone());
     }
     playing.feed.end();
-    outer.wait_for("stop", 1);
-    assert_in_place(&path, &outer.kept(), 0..0, 40);
+    app.wait_for("stop", 1);
+    assert_in_place(&path, &app.kept(), 0..0, 40);
 }
 
 /// Directly from GL elements, with their context active, stopped in the middle.
 fn a_live_line() {
     let (_directory, path) = temp_location("live.mkv");
-    let outer = App::new(MKV, &path);
-    let source = outer.source(&format!(
+    let app = App::new(MKV, &path);
+    let source = app.source(&format!(
         "videotestsrc is-live=true pattern=white ! {SMALL} ! glupload ! glcolorconvert ! \
          video/x-raw(memory:GLMemory),format=RGBA"
     ));
-    let pad = outer.pad("video_%u");
+    let pad = app.pad("video_%u");
     source.link(&pad).unwrap();
-    outer.set_state(gst::State::Playing);
+    app.set_state(gst::State::Playing);
     assert!(holds_within(DEADLINE, || pad.current_caps().is_some()));
-    outer.act("start");
-    outer.wait_running_time(outer.running_time() + 700 * MILLI);
-    outer.act("stop");
-    outer.wait_for("stop", 1);
+    app.act("start");
+    app.wait_running_time(app.running_time() + 700 * MILLI);
+    app.act("stop");
+    app.wait_for("stop", 1);
     file::decodes_without_errors(&path).unwrap();
     let duration = file::duration(&path).unwrap();
     assert!(
-        (duration - outer.kept().total() as f64).abs() < 2e6,
+        (duration - app.kept().total() as f64).abs() < 2e6,
         "{duration}"
     );
     let found = decode::video(&path, 0).unwrap();

@@ -18,8 +18,8 @@ fn under_test_clock(take: &Take, end: u64, video: bool, calls: &[(u64, &dyn Fn()
         .set_property("max-queue-time", 3600 * SECOND);
     let clock = gst_check::TestClock::new();
     take.app.pipeline.use_clock(Some(&clock));
-    let sound = take.sound(&stereo(48_000), Some(LATENCY));
-    let pictures = video.then(|| take.pictures(&small(), Some(LATENCY)));
+    let audio = take.audio(&stereo(48_000), Some(LATENCY));
+    let camera = video.then(|| take.video(&small(), Some(LATENCY)));
     take.app.set_state(gst::State::Playing);
     let mut calls = calls.iter().peekable();
     for n in 0..(end + LATENCY) / (10 * MILLI) {
@@ -30,13 +30,13 @@ fn under_test_clock(take: &Take, end: u64, video: bool, calls: &[(u64, &dyn Fn()
         }
         clock.set_time(gst::ClockTime::from_nseconds(now));
         if n > 0 {
-            sound.push(tick(n - 1));
+            audio.push(tick(n - 1));
         }
-        if let Some(pictures) = &pictures
+        if let Some(camera) = &camera
             && n % 4 == 0
             && n > 0
         {
-            pictures.push(shot(&small(), (n - 4) * 10 * MILLI));
+            camera.push(shot(&small(), (n - 4) * 10 * MILLI));
         }
     }
     take.wrap();
@@ -261,8 +261,8 @@ fn video_is_black_from_the_instant_on_and_audio_continues() {
     );
     assert_eq!(seen[0], (0, Some(80)));
     let black = luma(&take.path, "null", (160, 120));
-    let pictures = decode::video(&take.path, 0).unwrap();
-    for (frame, luma) in pictures.frames.iter().zip(black) {
+    let frames = decode::video(&take.path, 0).unwrap();
+    for (frame, luma) in frames.frames.iter().zip(black) {
         if frame.source.is_none() {
             assert!(
                 luma.iter().all(|p| *p < 24),
@@ -281,7 +281,7 @@ fn mute_may_be_set_from_other_threads() {
         take.app
             .pipeline
             .use_clock(Some(&gst_check::TestClock::new()));
-        let sound = take.sound(&stereo(48_000), None);
+        let audio = take.audio(&stereo(48_000), None);
         take.app.set_state(gst::State::Playing);
         let recorder = &take.app.recorder;
         let pad = recorder.static_pad("audio_0").unwrap();
@@ -303,7 +303,7 @@ fn mute_may_be_set_from_other_threads() {
         });
         let muted: bool = pad.property("mute");
         for n in 0..10 {
-            sound.push(tick(n));
+            audio.push(tick(n));
         }
         take.app.act("stop");
         take.wrap();

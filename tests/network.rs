@@ -63,27 +63,27 @@ fn over_the_network(name: &str, video: &str, codec: &str, depay: &str) {
     let (length, outages, restarts) = plan();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
-    let outer = App::new("", &path);
-    outer.recorder.set_property("autostart", true);
+    let app = App::new("", &path);
+    app.recorder.set_property("autostart", true);
     let ports = [free_port(), free_port()];
     let pictures = receive(
-        &outer,
+        &app,
         ports[0],
         &format!("application/x-rtp,media=video,payload=96,clock-rate=90000,encoding-name={codec}"),
         depay,
     );
-    let sound = receive(
-        &outer,
+    let microphone = receive(
+        &app,
         ports[1],
         "application/x-rtp,media=audio,payload=97,clock-rate=48000,encoding-name=OPUS,\
          sprop-maxcapturerate=(string)48000,sprop-stereo=(string)0",
         "rtpopusdepay",
     );
-    pictures.link(&outer.pad("video_%u")).unwrap();
-    sound.link(&outer.pad("audio_%u")).unwrap();
-    outer.set_state(gst::State::Playing);
+    pictures.link(&app.pad("video_%u")).unwrap();
+    microphone.link(&app.pad("audio_%u")).unwrap();
+    app.set_state(gst::State::Playing);
     let started = Instant::now();
-    let base = outer.running_time();
+    let base = app.running_time();
     let faults = Faults {
         loss: LOSS,
         jitter: JITTER,
@@ -94,21 +94,21 @@ fn over_the_network(name: &str, video: &str, codec: &str, depay: &str) {
     };
     let (_video, video_port) = Network::new(ports[0], started, faults.clone());
     let (_audio, audio_port) = Network::new(ports[1], started, faults);
-    let mut sending = sender(&outer.pipeline, video, 0, [video_port, audio_port]);
+    let mut sending = sender(&app.pipeline, video, 0, [video_port, audio_port]);
     for (number, at) in restarts.into_iter().enumerate() {
-        outer.wait_running_time(base + at * SECOND);
+        app.wait_running_time(base + at * SECOND);
         sending.set_state(gst::State::Null).unwrap();
-        sending = sender(&outer.pipeline, video, number + 1, [video_port, audio_port]);
+        sending = sender(&app.pipeline, video, number + 1, [video_port, audio_port]);
     }
-    outer.wait_running_time(base + length * SECOND);
-    outer.act("stop");
-    outer.wait_for("stop", 1);
+    app.wait_running_time(base + length * SECOND);
+    app.act("stop");
+    app.wait_for("stop", 1);
     sending.set_state(gst::State::Null).unwrap();
-    outer.set_state(gst::State::Null);
-    assert!(!outer.events().iter().any(|event| event.name == "error"));
-    println!("{name}: {:?}", outer.warnings());
+    app.set_state(gst::State::Null);
+    assert!(!app.events().iter().any(|event| event.name == "error"));
+    println!("{name}: {:?}", app.warnings());
 
-    let kept = outer.kept();
+    let kept = app.kept();
     let (from, _) = kept.intervals[0];
     assert!(kept.total() > (length - 3) * SECOND, "{kept:?}");
     let shown = decode::video(&path, 0).unwrap();
@@ -159,8 +159,8 @@ fn over_the_network(name: &str, video: &str, codec: &str, depay: &str) {
             "no frame in second {second} and the three after it"
         );
     }
-    let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
-    let end = sound.blocks.last().map_or(0.0, |block| block.1);
+    let microphone = decode::audio(&path, 0, Some(48_000)).unwrap();
+    let end = microphone.blocks.last().map_or(0.0, |block| block.1);
     let pictures_end = shown.frames.last().map_or(0.0, |frame| frame.recorded);
     assert!(
         (end - pictures_end).abs() < 2e9,

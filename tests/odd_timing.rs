@@ -25,31 +25,31 @@ fn segment(start: u64, base: u64, rate: f64) -> gst::FormattedSegment<gst::Clock
 }
 
 /// The audio and the video of `from` until `to` (multiples of 40 ms), with timestamps `later`, interleaved.
-fn both(sound: &Source, pictures: &Source, from: u64, to: u64, later: u64) {
+fn both(audio: &Source, frames: &Source, from: u64, to: u64, later: u64) {
     for n in from / (10 * MILLI)..to / (10 * MILLI) {
-        sound.push(stamped(
+        audio.push(stamped(
             tick(n),
             Some(n * 10 * MILLI + later),
             Some(10 * MILLI),
         ));
         if n % 4 == 0 {
             let frame = shot(&small(), n * 10 * MILLI);
-            pictures.push(stamped(frame, Some(n * 10 * MILLI + later), Some(FRAME)));
+            frames.push(stamped(frame, Some(n * 10 * MILLI + later), Some(FRAME)));
         }
     }
 }
 
 fn pair(take: &Take) -> (Source, Source) {
     (
-        take.sound(&stereo(48_000), None),
-        take.pictures(&small(), None),
+        take.audio(&stereo(48_000), None),
+        take.video(&small(), None),
     )
 }
 
 #[track_caller]
-fn end(take: &Take, sound: &Source, pictures: &Source) {
-    sound.end();
-    pictures.end();
+fn end(take: &Take, audio: &Source, frames: &Source) {
+    audio.end();
+    frames.end();
     take.wrap();
     take.decodes_without_errors();
 }
@@ -70,14 +70,14 @@ fn assert_seconds(take: &Take, sources: &[u64]) {
 #[test]
 fn a_segment_that_does_not_start_at_zero() {
     let take = Take::new(BOTH);
-    let (sound, pictures) = pair(&take);
-    for source in [&sound, &pictures] {
+    let (audio, video) = pair(&take);
+    for source in [&audio, &video] {
         source.segment(&segment(10 * SECOND + 5 * MILLI, 0, 1.0));
     }
     take.roll();
     // The second half of the first buffer is inside the segment.
-    both(&sound, &pictures, 0, SECOND, 10 * SECOND);
-    end(&take, &sound, &pictures);
+    both(&audio, &video, 0, SECOND, 10 * SECOND);
+    end(&take, &audio, &video);
     let (runs, length) = runs(&take.heard(0));
     assert_eq!((runs, length), (vec![(0, 240, WHOLE - 240)], WHOLE - 240));
     let seen = take.seen();
@@ -87,14 +87,14 @@ fn a_segment_that_does_not_start_at_zero() {
 #[test]
 fn contiguous_segments() {
     let take = Take::new(BOTH);
-    let (sound, pictures) = pair(&take);
+    let (audio, video) = pair(&take);
     take.roll();
-    both(&sound, &pictures, 0, SECOND, 0);
-    for source in [&sound, &pictures] {
+    both(&audio, &video, 0, SECOND, 0);
+    for source in [&audio, &video] {
         source.segment(&segment(5 * SECOND, SECOND, 1.0));
     }
-    both(&sound, &pictures, 5 * SECOND, 6 * SECOND, 0);
-    end(&take, &sound, &pictures);
+    both(&audio, &video, 5 * SECOND, 6 * SECOND, 0);
+    end(&take, &audio, &video);
     assert_eq!(
         runs(&take.heard(0)).0,
         [(0, 0, WHOLE), (WHOLE, 5 * WHOLE, WHOLE)]
@@ -105,16 +105,16 @@ fn contiguous_segments() {
 #[test]
 fn segments_that_restart_at_zero_continue() {
     let take = Take::new(BOTH);
-    let (sound, pictures) = pair(&take);
+    let (audio, video) = pair(&take);
     take.roll();
     for round in 0..3 {
         if round > 0 {
-            pictures.segment(&segment(0, 0, 1.0));
-            sound.segment(&segment(0, 0, 1.0));
+            video.segment(&segment(0, 0, 1.0));
+            audio.segment(&segment(0, 0, 1.0));
         }
-        both(&sound, &pictures, 0, SECOND, 0);
+        both(&audio, &video, 0, SECOND, 0);
     }
-    end(&take, &sound, &pictures);
+    end(&take, &audio, &video);
     let runs = runs(&take.heard(0)).0;
     assert_eq!(
         runs,
@@ -126,13 +126,13 @@ fn segments_that_restart_at_zero_continue() {
 #[test]
 fn the_same_segment_again_changes_nothing() {
     let take = Take::new(BOTH);
-    let (sound, pictures) = pair(&take);
+    let (audio, video) = pair(&take);
     take.roll();
-    both(&sound, &pictures, 0, SECOND, 0);
-    sound.segment(&segment(0, 0, 1.0));
-    pictures.segment(&segment(0, 0, 1.0));
-    both(&sound, &pictures, SECOND, 2 * SECOND, 0);
-    end(&take, &sound, &pictures);
+    both(&audio, &video, 0, SECOND, 0);
+    audio.segment(&segment(0, 0, 1.0));
+    video.segment(&segment(0, 0, 1.0));
+    both(&audio, &video, SECOND, 2 * SECOND, 0);
+    end(&take, &audio, &video);
     assert_eq!(runs(&take.heard(0)).0, [(0, 0, 2 * WHOLE)]);
     assert_seconds(&take, &[0, SECOND]);
 }
@@ -140,18 +140,18 @@ fn the_same_segment_again_changes_nothing() {
 #[test]
 fn recording_continues_after_a_flush() {
     let take = Take::new(BOTH);
-    let (sound, pictures) = pair(&take);
+    let (audio, video) = pair(&take);
     take.roll();
-    both(&sound, &pictures, 0, SECOND, 0);
+    both(&audio, &video, 0, SECOND, 0);
     for at in [30, 7] {
-        for source in [&pictures, &sound] {
+        for source in [&video, &audio] {
             source.event(gst::event::FlushStart::new());
             source.event(gst::event::FlushStop::new(true));
             source.segment(&segment(at * SECOND, 0, 1.0));
         }
-        both(&sound, &pictures, at * SECOND, (at + 1) * SECOND, 0);
+        both(&audio, &video, at * SECOND, (at + 1) * SECOND, 0);
     }
-    end(&take, &sound, &pictures);
+    end(&take, &audio, &video);
     assert_eq!(
         runs(&take.heard(0)).0,
         [
@@ -219,14 +219,14 @@ fn recording_continues_after_a_seek_in_a_file() {
 #[test]
 fn double_speed_takes_half_the_time() {
     let take = Take::new(BOTH);
-    let (sound, pictures) = pair(&take);
+    let (audio, video) = pair(&take);
     take.roll();
-    both(&sound, &pictures, 0, SECOND, 0);
-    for source in [&sound, &pictures] {
+    both(&audio, &video, 0, SECOND, 0);
+    for source in [&audio, &video] {
         source.segment(&segment(SECOND, SECOND, 2.0));
     }
-    both(&sound, &pictures, SECOND, 3 * SECOND, 0);
-    end(&take, &sound, &pictures);
+    both(&audio, &video, SECOND, 3 * SECOND, 0);
+    end(&take, &audio, &video);
     assert!((take.length() - 2.0).abs() < 0.01, "{}", take.length());
     let seen = take.seen();
     assert_eq!(seen.len(), 75);
@@ -249,13 +249,13 @@ fn double_speed_takes_half_the_time() {
 #[test]
 fn a_jump_forward_is_a_gap_and_a_jump_back_is_not_recorded_twice() {
     let take = Take::new(BOTH);
-    let (sound, pictures) = pair(&take);
+    let (audio, video) = pair(&take);
     take.roll();
-    both(&sound, &pictures, 0, SECOND, 0);
-    both(&sound, &pictures, 2 * SECOND, 3 * SECOND, 0);
+    both(&audio, &video, 0, SECOND, 0);
+    both(&audio, &video, 2 * SECOND, 3 * SECOND, 0);
     // Restarts at one second, which is accepted after a second: what has been recorded remains.
-    both(&sound, &pictures, SECOND, 6 * SECOND, 0);
-    end(&take, &sound, &pictures);
+    both(&audio, &video, SECOND, 6 * SECOND, 0);
+    end(&take, &audio, &video);
     let (runs, length) = runs(&take.heard(0));
     assert_eq!(runs[..2], [(0, 0, WHOLE), (2 * WHOLE, 2 * WHOLE, WHOLE)]);
     assert_eq!(length, 6 * WHOLE);
@@ -270,15 +270,15 @@ fn a_jump_forward_is_a_gap_and_a_jump_back_is_not_recorded_twice() {
 #[test]
 fn buffers_without_timestamps_are_contiguous() {
     let take = Take::new(BOTH);
-    let (sound, pictures) = pair(&take);
+    let (audio, video) = pair(&take);
     take.roll();
     for n in 0..100 {
-        sound.push(stamped(tick(n), None, None));
+        audio.push(stamped(tick(n), None, None));
         if n % 4 == 0 {
-            pictures.push(stamped(shot(&small(), n * 10 * MILLI), None, None));
+            video.push(stamped(shot(&small(), n * 10 * MILLI), None, None));
         }
     }
-    end(&take, &sound, &pictures);
+    end(&take, &audio, &video);
     assert_eq!(runs(&take.heard(0)), (vec![(0, 0, WHOLE)], WHOLE));
     assert_seconds(&take, &[0]);
 }
@@ -291,8 +291,8 @@ fn live_buffers_without_timestamps_are_placed_by_arrival() {
         .set_property("max-queue-time", 3600 * SECOND);
     let clock = gst_check::TestClock::new();
     take.app.pipeline.use_clock(Some(&clock));
-    let sound = take.sound(&stereo(48_000), Some(0));
-    let pictures = take.pictures(&small(), Some(0));
+    let audio = take.audio(&stereo(48_000), Some(0));
+    let video = take.video(&small(), Some(0));
     // It runs for a long time before data arrives.
     take.app.set_state(gst::State::Playing);
     clock.set_time(gst::ClockTime::from_seconds(100));
@@ -300,12 +300,12 @@ fn live_buffers_without_timestamps_are_placed_by_arrival() {
     for n in 0..100 {
         clock.set_time(gst::ClockTime::from_seconds(100) + gst::ClockTime::from_mseconds(10 * n));
         if n % 4 == 0 {
-            pictures.push(stamped(shot(&small(), n * 10 * MILLI), None, None));
+            video.push(stamped(shot(&small(), n * 10 * MILLI), None, None));
         }
         clock.set_time(
             gst::ClockTime::from_seconds(100) + gst::ClockTime::from_mseconds(10 * n + 10),
         );
-        sound.push(stamped(tick(n), None, None));
+        audio.push(stamped(tick(n), None, None));
     }
     take.app.act("stop");
     take.wrap();
@@ -317,16 +317,16 @@ fn live_buffers_without_timestamps_are_placed_by_arrival() {
 fn durations_of_zero_and_none() {
     for duration in [Some(0), None] {
         let take = Take::new(BOTH);
-        let (sound, pictures) = pair(&take);
+        let (audio, video) = pair(&take);
         take.roll();
         for n in 0..100 {
-            sound.push(stamped(tick(n), Some(n * 10 * MILLI), duration));
+            audio.push(stamped(tick(n), Some(n * 10 * MILLI), duration));
             if n % 4 == 0 {
                 let frame = shot(&small(), n * 10 * MILLI);
-                pictures.push(stamped(frame, Some(n * 10 * MILLI), duration));
+                video.push(stamped(frame, Some(n * 10 * MILLI), duration));
             }
         }
-        end(&take, &sound, &pictures);
+        end(&take, &audio, &video);
         assert_eq!(runs(&take.heard(0)), (vec![(0, 0, WHOLE)], WHOLE));
         assert_seconds(&take, &[0]);
     }
@@ -335,16 +335,16 @@ fn durations_of_zero_and_none() {
 #[test]
 fn buffers_of_one_sample_and_of_ten_seconds() {
     let take = Take::new(WAV);
-    let sound = take.sound(&stereo(48_000), None);
+    let audio = take.audio(&stereo(48_000), None);
     take.roll();
     for n in 0..4800 {
-        sound.push(counted::buffer(&stereo(48_000), n, 1));
+        audio.push(counted::buffer(&stereo(48_000), n, 1));
     }
-    sound.push(counted::buffer(&stereo(48_000), 4800, 480_000));
-    sound.push(counted::buffer(&stereo(48_000), 484_800, 480_000));
+    audio.push(counted::buffer(&stereo(48_000), 4800, 480_000));
+    audio.push(counted::buffer(&stereo(48_000), 484_800, 480_000));
     // Ten seconds are missing.
-    sound.push(counted::buffer(&stereo(48_000), 1_444_800, 480_000));
-    sound.end();
+    audio.push(counted::buffer(&stereo(48_000), 1_444_800, 480_000));
+    audio.end();
     take.wrap();
     assert_eq!(
         runs(&take.heard(0)),
@@ -358,13 +358,13 @@ fn buffers_of_one_sample_and_of_ten_seconds() {
 #[test]
 fn buffer_lists() {
     let take = Take::new(WAV);
-    let sound = take.sound(&stereo(48_000), None);
+    let audio = take.audio(&stereo(48_000), None);
     take.roll();
     for list in 0..10 {
         let buffers: gst::BufferList = (list * 10..list * 10 + 10).map(tick).collect();
-        sound.pad.push_list(buffers).unwrap();
+        audio.pad.push_list(buffers).unwrap();
     }
-    sound.end();
+    audio.end();
     take.wrap();
     assert_eq!(runs(&take.heard(0)), (vec![(0, 0, WHOLE)], WHOLE));
 }
@@ -372,19 +372,19 @@ fn buffer_lists() {
 #[test]
 fn one_frame_in_ten_seconds() {
     let take = Take::new(BOTH);
-    let (sound, pictures) = pair(&take);
+    let (audio, video) = pair(&take);
     take.roll();
     for n in 0..3100 {
-        sound.push(tick(n));
+        audio.push(tick(n));
         if n % 1000 == 0 {
-            pictures.push(stamped(
+            video.push(stamped(
                 shot(&small(), n * 10 * MILLI),
                 Some(n * 10 * MILLI),
                 None,
             ));
         }
     }
-    end(&take, &sound, &pictures);
+    end(&take, &audio, &video);
     assert_eq!(
         take.seen(),
         [
@@ -401,7 +401,7 @@ fn one_frame_in_ten_seconds() {
 fn a_rarely_changing_screen_is_recorded_from_start_to_end() {
     let take = Take::new(PICTURES);
     take.app.recorder.set_property("timeslice", 500u32);
-    let screen = take.pictures(&small(), Some(0));
+    let screen = take.video(&small(), Some(0));
     take.app.set_state(gst::State::Playing);
     // Long before the start, and then no more.
     screen.push(shot(&small(), 0));
@@ -447,16 +447,16 @@ fn a_thousand_frames_per_second() {
     common::app::init();
     let info = info.unwrap();
     let take = Take::new(PICTURES);
-    let pictures = take.pictures(&info, None);
+    let video = take.video(&info, None);
     take.roll();
     for n in 0..1000 {
-        pictures.push(stamped(
+        video.push(stamped(
             shot(&info, n * MILLI),
             Some(n * MILLI),
             Some(MILLI),
         ));
     }
-    pictures.end();
+    video.end();
     take.wrap();
     let expected: Vec<_> = (0..1000).map(|n| (n, Some(n))).collect();
     assert_eq!(take.seen(), expected);
@@ -477,12 +477,12 @@ fn interlaced_video() {
             .build()
             .unwrap();
         let take = Take::new(mime);
-        let pictures = take.pictures(&info, None);
+        let video = take.video(&info, None);
         take.roll();
         for n in 0..25 {
-            pictures.push(shot(&info, n * FRAME));
+            video.push(shot(&info, n * FRAME));
         }
-        pictures.end();
+        video.end();
         take.wrap();
         assert_seconds(&take, &[0]);
     }
@@ -495,12 +495,12 @@ fn every_sample_rate_is_recorded_completely() {
     ] {
         let take = Take::new(WAV);
         let info = stereo(rate);
-        let sound = take.sound(&info, None);
+        let audio = take.audio(&info, None);
         take.roll();
         for n in 0..100 {
-            sound.push(counted::buffer(&info, n * 441, 441));
+            audio.push(counted::buffer(&info, n * 441, 441));
         }
-        sound.end();
+        audio.end();
         take.wrap();
         assert_eq!(
             runs(&take.heard(0)),
@@ -509,16 +509,16 @@ fn every_sample_rate_is_recorded_completely() {
         );
 
         let take = Take::new("audio/webm;codecs=opus");
-        let sound = take.sound(&info, None);
+        let audio = take.audio(&info, None);
         take.roll();
         for n in 0..100 {
-            sound.push(hiss(
+            audio.push(hiss(
                 &info,
                 n * u64::from(rate) / 100,
                 u64::from(rate) / 100,
             ));
         }
-        sound.end();
+        audio.end();
         take.wrap();
         let decoded = decode::audio(&take.path, 0, None).unwrap();
         assert_eq!(decoded.rate, 48_000);
@@ -634,9 +634,9 @@ fn every_video_format() {
              video/x-raw,format={format},width=64,height=48,framerate=25/1"
         );
         let take = line(PICTURES, &source, "video_%u");
-        let pictures = luma(&take.path, "null", (64, 48));
-        assert_eq!(pictures.len(), 3, "{format}");
-        for frame in pictures {
+        let frames = luma(&take.path, "null", (64, 48));
+        assert_eq!(frames.len(), 3, "{format}");
+        for frame in frames {
             let bright = frame.iter().filter(|p| **p > 200).count();
             assert!(
                 bright > 64 * 48 * 9 / 10,
@@ -652,20 +652,20 @@ fn an_hour_of_drift(second: u64) {
     const RATE: u64 = 8_000;
     let take = Take::new(BOTH);
     let info = stereo(8_000);
-    let sound = take.sound(&info, None);
-    let pictures = take.pictures(&small(), None);
+    let audio = take.audio(&info, None);
+    let video = take.video(&small(), None);
     take.roll();
     for n in 0..3600 {
         for part in 0..5 {
             let at = n * second + part * second / 5;
             let buffer = counted::buffer(&info, n * RATE + part * RATE / 5, RATE / 5);
-            sound.push(stamped(buffer, Some(at), None));
+            audio.push(stamped(buffer, Some(at), None));
         }
         if n % 10 == 0 {
-            pictures.push(stamped(shot(&small(), n * second), Some(n * second), None));
+            video.push(stamped(shot(&small(), n * second), Some(n * second), None));
         }
     }
-    end(&take, &sound, &pictures);
+    end(&take, &audio, &video);
     let spans = take.heard(0);
     let mut heard = 0;
     for span in &spans {
@@ -722,8 +722,8 @@ fn recording_continues_with_a_new_base_time() {
         .set_property("max-queue-time", 3600 * SECOND);
     let clock = gst_check::TestClock::new();
     take.app.pipeline.use_clock(Some(&clock));
-    let sound = take.sound(&stereo(48_000), Some(0));
-    let pictures = take.pictures(&small(), Some(0));
+    let audio = take.audio(&stereo(48_000), Some(0));
+    let video = take.video(&small(), Some(0));
     take.app.set_state(gst::State::Playing);
     let mut base = 0;
     for n in 0..300u64 {
@@ -744,10 +744,10 @@ fn recording_continues_with_a_new_base_time() {
         }
         let running = (now as i64 - base) as u64;
         if n % 4 == 0 {
-            pictures.push(stamped(shot(&small(), now), Some(running), Some(FRAME)));
+            video.push(stamped(shot(&small(), now), Some(running), Some(FRAME)));
         }
         clock.set_time(gst::ClockTime::from_nseconds(now + 10 * MILLI));
-        sound.push(stamped(tick(n), Some(running), Some(10 * MILLI)));
+        audio.push(stamped(tick(n), Some(running), Some(10 * MILLI)));
     }
     take.app.act("stop");
     take.wrap();
@@ -774,8 +774,8 @@ fn the_past_continues_with_a_new_base_time() {
     // For applications that set the base time themselves.
     take.app.pipeline.set_start_time(gst::ClockTime::NONE);
     take.app.pipeline.set_base_time(gst::ClockTime::ZERO);
-    let sound = take.sound(&stereo(48_000), Some(0));
-    let pictures = take.pictures(&small(), Some(0));
+    let audio = take.audio(&stereo(48_000), Some(0));
+    let video = take.video(&small(), Some(0));
     take.app.set_state(gst::State::Playing);
     let mut base = 0;
     for n in 0..300u64 {
@@ -803,10 +803,10 @@ fn the_past_continues_with_a_new_base_time() {
         }
         let running = now - base;
         if n % 4 == 0 {
-            pictures.push(stamped(shot(&small(), now), Some(running), Some(FRAME)));
+            video.push(stamped(shot(&small(), now), Some(running), Some(FRAME)));
         }
         clock.set_time(gst::ClockTime::from_nseconds(now + 10 * MILLI));
-        sound.push(stamped(tick(n), Some(running), Some(10 * MILLI)));
+        audio.push(stamped(tick(n), Some(running), Some(10 * MILLI)));
     }
     take.app.act("stop");
     take.wrap();

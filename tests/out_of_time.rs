@@ -80,8 +80,8 @@ fn packets(path: &Path, stream: &str) -> Vec<Packet> {
 /// `off`.
 fn raw_with_a_wrong_stamp(off: i64) {
     let take = Take::new(BOTH);
-    let pictures = live(&take, "video_%u", &small().to_caps().unwrap());
-    let sound = live(&take, "audio_%u", &stereo(48_000).to_caps().unwrap());
+    let video = live(&take, "video_%u", &small().to_caps().unwrap());
+    let audio = live(&take, "audio_%u", &stereo(48_000).to_caps().unwrap());
     take.app.set_state(gst::State::Playing);
     let wrong = |n: u64, bad: u64, at: u64| {
         if n == bad {
@@ -96,7 +96,7 @@ fn raw_with_a_wrong_stamp(off: i64) {
         let buffer = stamped(shot(&small(), time), Some(stamp), Some(FRAME));
         coming.push(Coming {
             at: time + FRAME,
-            to: &pictures,
+            to: &video,
             buffer,
         });
     }
@@ -105,14 +105,14 @@ fn raw_with_a_wrong_stamp(off: i64) {
         let buffer = stamped(tick(n), Some(stamp), Some(10 * MILLI));
         coming.push(Coming {
             at: time + 10 * MILLI,
-            to: &sound,
+            to: &audio,
             buffer,
         });
     }
     record(&take, coming);
     assert!(take.app.warnings().is_empty(), "{:?}", take.app.warnings());
     let seen = take.seen();
-    assert!(seen.len() >= 73, "{off}: {} of 75 frames", seen.len());
+    assert!(seen.len() >= 73, "{off}: {} of 75 video", seen.len());
     assert!(
         seen.iter()
             .all(|(recorded, source)| Some(*recorded) == *source),
@@ -186,19 +186,19 @@ fn one_encoded_buffer_with_a_wrong_timestamp_loses_nothing() {
 fn one_wrong_timestamp_of_a_file_affects_no_other() {
     for off in [5 * SECOND, 3_600 * SECOND, 100 * 3_600 * SECOND] {
         let take = Take::new(BOTH);
-        let pictures = take.pictures(&small(), None);
-        let sound = take.sound(&stereo(48_000), None);
+        let video = take.video(&small(), None);
+        let audio = take.audio(&stereo(48_000), None);
         take.roll();
         for n in 0..200u64 {
             let stamp = n * 10 * MILLI + if n == 100 { off } else { 0 };
-            sound.push(stamped(tick(n), Some(stamp), None));
+            audio.push(stamped(tick(n), Some(stamp), None));
             if n % 4 == 0 {
                 let stamp = n * 10 * MILLI + if n == 120 { off } else { 0 };
-                pictures.push(stamped(shot(&small(), n * 10 * MILLI), Some(stamp), None));
+                video.push(stamped(shot(&small(), n * 10 * MILLI), Some(stamp), None));
             }
         }
-        sound.end();
-        pictures.end();
+        audio.end();
+        video.end();
         take.wrap();
         let seen = take.seen();
         assert_eq!(seen.len(), 50, "{off}");
@@ -217,8 +217,8 @@ fn one_wrong_timestamp_of_a_file_affects_no_other() {
 fn network_away(stamp: impl Fn(u64) -> u64) -> (Take, usize, usize) {
     let (video, audio) = (coded::video(VP8, 120), coded::audio("opusenc", 40));
     let take = Take::new("video/webm");
-    let pictures = live(&take, "video_%u", &video.caps);
-    let sound = live(&take, "audio_%u", &audio.caps);
+    let camera = live(&take, "video_%u", &video.caps);
+    let microphone = live(&take, "audio_%u", &audio.caps);
     take.app.set_state(gst::State::Playing);
     let away = |time: u64| time + if time >= 2 * SECOND { 5 * SECOND } else { 0 };
     let (video, audio) = (frames(&video), frames(&audio));
@@ -231,8 +231,8 @@ fn network_away(stamp: impl Fn(u64) -> u64) -> (Take, usize, usize) {
             })
             .collect()
     };
-    let mut all = coming(&pictures, &video);
-    all.extend(coming(&sound, &audio));
+    let mut all = coming(&camera, &video);
+    all.extend(coming(&microphone, &audio));
     record(&take, all);
     let found = (
         packets(&take.path, "v").len(),
@@ -285,8 +285,8 @@ fn timestamps_that_step_back_permanently_are_shifted_with_a_warning() {
 /// Raw media of a source with a wrong time base.
 fn raw_from(stamps: u64, comes: u64) -> Take {
     let take = Take::new(BOTH);
-    let pictures = live(&take, "video_%u", &small().to_caps().unwrap());
-    let sound = live(&take, "audio_%u", &stereo(48_000).to_caps().unwrap());
+    let video = live(&take, "video_%u", &small().to_caps().unwrap());
+    let audio = live(&take, "audio_%u", &stereo(48_000).to_caps().unwrap());
     take.app.set_state(gst::State::Playing);
     let mut coming = Vec::new();
     for n in 0..75 {
@@ -297,7 +297,7 @@ fn raw_from(stamps: u64, comes: u64) -> Take {
         );
         coming.push(Coming {
             at: comes + n * FRAME,
-            to: &pictures,
+            to: &video,
             buffer,
         });
     }
@@ -306,7 +306,7 @@ fn raw_from(stamps: u64, comes: u64) -> Take {
         let buffer = stamped(tick(n), Some(stamps + time), Some(10 * MILLI));
         coming.push(Coming {
             at: comes + time,
-            to: &sound,
+            to: &audio,
             buffer,
         });
     }
@@ -394,15 +394,15 @@ fn without_a_limit(max_queue_time: u64) {
     take.app
         .recorder
         .set_property("max-queue-time", max_queue_time);
-    let pictures = live(&take, "video_%u", &small().to_caps().unwrap());
-    let sound = live(&take, "audio_%u", &stereo(48_000).to_caps().unwrap());
+    let video = live(&take, "video_%u", &small().to_caps().unwrap());
+    let audio = live(&take, "audio_%u", &stereo(48_000).to_caps().unwrap());
     take.app.set_state(gst::State::Playing);
     let mut coming = Vec::new();
     for n in 0..50 {
         let buffer = shot(&small(), n * FRAME);
         coming.push(Coming {
             at: (n + 1) * FRAME,
-            to: &pictures,
+            to: &video,
             buffer,
         });
     }
@@ -410,7 +410,7 @@ fn without_a_limit(max_queue_time: u64) {
         let buffer = stamped(tick(n), Some(n * 10 * MILLI), Some(10 * MILLI));
         coming.push(Coming {
             at: (n + 1) * 10 * MILLI,
-            to: &sound,
+            to: &audio,
             buffer,
         });
     }
@@ -441,10 +441,10 @@ fn the_largest_max_queue_time_sets_no_limit() {
 fn a_stop_timeout_of_0_reports_no_disk_as_stuck() {
     let take = Take::new(WAV);
     take.app.recorder.set_property("stop-timeout", 0u64);
-    let sound = take.sound(&stereo(48_000), None);
+    let audio = take.audio(&stereo(48_000), None);
     take.roll();
     for n in 0..3_000 {
-        sound.push(tick(n));
+        audio.push(tick(n));
     }
     take.app.act("stop");
     take.app.wait_for("stop", 1);
@@ -470,24 +470,24 @@ fn a_stop_timeout_of_0_reports_no_disk_as_stuck() {
 #[test]
 fn gaps_before_the_first_audio_do_not_move_it() {
     let take = Take::new(BOTH);
-    let pictures = take.pictures(&small(), None);
-    let sound = take.sound(&stereo(48_000), None);
+    let video = take.video(&small(), None);
+    let audio = take.audio(&stereo(48_000), None);
     take.roll();
     for n in 0..26 {
-        sound.gap(n * SECOND, SECOND);
+        audio.gap(n * SECOND, SECOND);
         for frame in 0..25 {
-            pictures.push(shot(&small(), n * SECOND + frame * FRAME));
+            video.push(shot(&small(), n * SECOND + frame * FRAME));
         }
     }
     for n in 0..100 {
-        sound.push(stamped(
+        audio.push(stamped(
             tick(2_600 + n),
             Some(26 * SECOND + n * 10 * MILLI),
             None,
         ));
     }
-    sound.end();
-    pictures.end();
+    audio.end();
+    video.end();
     take.wrap();
     let (runs, _) = runs(&take.heard(0));
     assert_eq!(runs, [(26 * 48_000, 26 * 48_000, 48_000)]);
@@ -497,17 +497,17 @@ fn gaps_before_the_first_audio_do_not_move_it() {
 fn one_gap_before_the_only_audio_does_not_move_it() {
     for mime in [WAV, "audio/x-matroska;codecs=pcm"] {
         let take = Take::new(mime);
-        let sound = take.sound(&stereo(48_000), None);
+        let audio = take.audio(&stereo(48_000), None);
         take.roll();
-        sound.gap(0, 25 * SECOND);
+        audio.gap(0, 25 * SECOND);
         for n in 0..100 {
-            sound.push(stamped(
+            audio.push(stamped(
                 tick(2_500 + n),
                 Some(25 * SECOND + n * 10 * MILLI),
                 None,
             ));
         }
-        sound.end();
+        audio.end();
         take.wrap();
         let (runs, _) = runs(&take.heard(0));
         assert_eq!(runs, [(25 * 48_000, 25 * 48_000, 48_000)], "{mime}");
@@ -524,19 +524,19 @@ fn one_gap_before_encoded_audio_does_not_move_it() {
     ] {
         for gaps in [1, 25] {
             let take = Take::new(mime);
-            let sound = take.sound(&stereo(48_000), None);
+            let audio = take.audio(&stereo(48_000), None);
             take.roll();
             for n in 0..gaps {
-                sound.gap(n * 25 * SECOND / gaps, 25 * SECOND / gaps);
+                audio.gap(n * 25 * SECOND / gaps, 25 * SECOND / gaps);
             }
             for n in 0..100 {
                 let buffer = hiss(&stereo(48_000), n * 480, 480);
-                sound.push(stamped(buffer, Some(25 * SECOND + n * 10 * MILLI), None));
+                audio.push(stamped(buffer, Some(25 * SECOND + n * 10 * MILLI), None));
             }
-            sound.end();
+            audio.end();
             take.wrap();
-            let sound = decode::audio(&take.path, 0, Some(48_000)).unwrap();
-            let first = sound
+            let audio = decode::audio(&take.path, 0, Some(48_000)).unwrap();
+            let first = audio
                 .samples
                 .iter()
                 .position(|sample| sample.unsigned_abs() > 1 << 26);
@@ -572,8 +572,8 @@ fn gaps_before_the_first_encoded_audio_do_not_move_it() {
 #[test]
 fn gaps_before_the_first_audio_of_a_live_track_do_not_move_it() {
     let take = Take::new(BOTH);
-    let pictures = live(&take, "video_%u", &small().to_caps().unwrap());
-    let sound = live(&take, "audio_%u", &stereo(48_000).to_caps().unwrap());
+    let video = live(&take, "video_%u", &small().to_caps().unwrap());
+    let audio = live(&take, "audio_%u", &stereo(48_000).to_caps().unwrap());
     take.app.set_state(gst::State::Playing);
     let started = 3 * SECOND;
     let mut coming = Vec::new();
@@ -581,7 +581,7 @@ fn gaps_before_the_first_audio_of_a_live_track_do_not_move_it() {
         let buffer = shot(&small(), n * FRAME);
         coming.push(Coming {
             at: (n + 1) * FRAME,
-            to: &pictures,
+            to: &video,
             buffer,
         });
     }
@@ -590,13 +590,13 @@ fn gaps_before_the_first_audio_of_a_live_track_do_not_move_it() {
         let buffer = stamped(tick(300 + n), Some(time), Some(10 * MILLI));
         coming.push(Coming {
             at: time + 10 * MILLI,
-            to: &sound,
+            to: &audio,
             buffer,
         });
     }
     // All of it at once.
     take.app.wait_running_time(20 * MILLI);
-    sound.gap(0, started);
+    audio.gap(0, started);
     record(&take, coming);
     let (runs, _) = runs(&take.heard(0));
     assert_eq!(runs, [(3 * 48_000, 3 * 48_000, 96_000)]);
@@ -607,15 +607,15 @@ fn gaps_before_the_first_audio_of_a_live_track_do_not_move_it() {
 fn raw_media_that_is_always_late_is_not_replaced() {
     const LATE: u64 = 1_500 * MILLI;
     let take = Take::new(BOTH);
-    let pictures = live(&take, "video_%u", &small().to_caps().unwrap());
-    let sound = live(&take, "audio_%u", &stereo(48_000).to_caps().unwrap());
+    let video = live(&take, "video_%u", &small().to_caps().unwrap());
+    let audio = live(&take, "audio_%u", &stereo(48_000).to_caps().unwrap());
     take.app.set_state(gst::State::Playing);
     let mut coming = Vec::new();
     for n in 0..125 {
         let buffer = shot(&small(), n * FRAME);
         coming.push(Coming {
             at: n * FRAME + LATE,
-            to: &pictures,
+            to: &video,
             buffer,
         });
     }
@@ -623,7 +623,7 @@ fn raw_media_that_is_always_late_is_not_replaced() {
         let buffer = stamped(tick(n), Some(n * 10 * MILLI), Some(10 * MILLI));
         coming.push(Coming {
             at: n * 10 * MILLI + 50 * MILLI,
-            to: &sound,
+            to: &audio,
             buffer,
         });
     }
@@ -648,10 +648,10 @@ fn a_live_source_that_is_linked_after_start_is_cut_at_start() {
     take.app.wait_running_time(700 * MILLI);
     let (called, returned) = take.app.act("start");
     take.app.wait_running_time(1_200 * MILLI);
-    let sound = Source::new(&pad, &stereo(48_000).to_caps().unwrap(), Some(0));
+    let audio = Source::new(&pad, &stereo(48_000).to_caps().unwrap(), Some(0));
     let coming = (130..230).map(|n| Coming {
         at: (n + 1) * 10 * MILLI,
-        to: &sound,
+        to: &audio,
         buffer: stamped(tick(n), Some(n * 10 * MILLI), Some(10 * MILLI)),
     });
     record(&take, coming.collect());
@@ -687,13 +687,13 @@ fn live_media_ahead_of_the_clock_does_not_exhaust_memory() {
     let info = size(1920, 1080);
     for ahead in [0, 10 * SECOND] {
         let take = Take::new(PICTURES);
-        let pictures = live(&take, "video_%u", &info.to_caps().unwrap());
+        let video = live(&take, "video_%u", &info.to_caps().unwrap());
         take.app.set_state(gst::State::Playing);
         std::fs::write("/proc/self/clear_refs", "5").unwrap();
         let before = most_memory();
         for n in 0..1_000 {
             let buffer = gst::Buffer::from_mut_slice(vec![n as u8 | 1; info.size()]);
-            pictures.push(stamped(buffer, Some(ahead + n * FRAME), Some(FRAME)));
+            video.push(stamped(buffer, Some(ahead + n * FRAME), Some(FRAME)));
         }
         let grown = most_memory().saturating_sub(before);
         take.app.act("stop");
@@ -711,39 +711,39 @@ fn live_media_ahead_of_the_clock_does_not_exhaust_memory() {
 #[test]
 fn a_pad_requested_after_a_flush_is_in_sync_with_the_others() {
     let take = Take::new(BOTH);
-    let pictures = take.pictures(&small(), None);
+    let video = take.video(&small(), None);
     take.app.set_state(gst::State::Playing);
     for n in 0..100 {
-        pictures.push(shot(&small(), n * FRAME));
+        video.push(shot(&small(), n * FRAME));
     }
-    pictures.event(gst::event::FlushStart::new());
-    pictures.event(gst::event::FlushStop::new(true));
-    pictures.segment(&gst::FormattedSegment::new());
-    let sound = take.sound(&stereo(48_000), None);
+    video.event(gst::event::FlushStart::new());
+    video.event(gst::event::FlushStop::new(true));
+    video.segment(&gst::FormattedSegment::new());
+    let audio = take.audio(&stereo(48_000), None);
     for n in 0..25 {
-        pictures.push(shot(&small(), n * FRAME));
+        video.push(shot(&small(), n * FRAME));
     }
     take.app.act("start");
     for n in 25..75 {
-        pictures.push(shot(&small(), n * FRAME));
+        video.push(shot(&small(), n * FRAME));
     }
     for n in 100..300 {
-        sound.push(stamped(tick(n), Some(n * 10 * MILLI), None));
+        audio.push(stamped(tick(n), Some(n * 10 * MILLI), None));
     }
     // Both are flushed now: the newer pad is not one flush behind.
-    for source in [&pictures, &sound] {
+    for source in [&video, &audio] {
         source.event(gst::event::FlushStart::new());
         source.event(gst::event::FlushStop::new(true));
         source.segment(&gst::FormattedSegment::new());
     }
     for n in 0..25 {
-        pictures.push(shot(&small(), n * FRAME));
+        video.push(shot(&small(), n * FRAME));
     }
     for n in 0..100 {
-        sound.push(stamped(tick(n), Some(n * 10 * MILLI), None));
+        audio.push(stamped(tick(n), Some(n * 10 * MILLI), None));
     }
-    sound.end();
-    pictures.end();
+    audio.end();
+    video.end();
     take.wrap();
     let second = 48_000;
     assert_eq!(
@@ -769,7 +769,7 @@ fn a_pad_requested_after_a_flush_is_in_sync_with_the_others() {
 fn a_small_capture_pool_is_not_exhausted_while_frames_wait() {
     for (ahead, key_comes) in [(0, 50), (SECOND, 0)] {
         let take = Take::new("video/x-matroska;codecs=vp8");
-        let raw = take.pictures(&small(), Some(0));
+        let raw = take.video(&small(), Some(0));
         let coded = coded::video(VP8, 100);
         let encoded = Source::new(&take.app.pad("video_%u"), &coded.caps, Some(0));
         let frames = frames(&coded);
@@ -821,15 +821,15 @@ fn a_small_capture_pool_is_not_exhausted_while_frames_wait() {
 #[test]
 fn timestamps_of_a_file_that_jump_by_days_continue() {
     let take = Take::new(BOTH);
-    let pictures = take.pictures(&small(), None);
-    let sound = take.sound(&stereo(48_000), None);
+    let video = take.video(&small(), None);
+    let audio = take.audio(&stereo(48_000), None);
     take.roll();
     for n in 0..200u64 {
         let time = n * 10 * MILLI;
         let stamp = time + if n >= 100 { 60 * 86_400 * SECOND } else { 0 };
-        sound.push(stamped(tick(n), Some(stamp), None));
+        audio.push(stamped(tick(n), Some(stamp), None));
         if n % 4 == 0 {
-            pictures.push(stamped(shot(&small(), time), Some(stamp), Some(FRAME)));
+            video.push(stamped(shot(&small(), time), Some(stamp), Some(FRAME)));
         }
     }
     take.app.act("stop");

@@ -10,20 +10,20 @@ use gst::prelude::*;
 const SECOND: u64 = 1_000_000_000;
 
 /// Records into blobs of a second, and saves each; returns the parts with these files.
-fn blobs(outer: &App, folder: &std::path::Path, media: impl FnOnce(&App)) -> Vec<parts::Part> {
-    outer.recorder.set_property("location", None::<&str>);
-    outer.recorder.set_property("blob-messages", true);
-    outer.recorder.set_property("max-size-time", SECOND);
-    outer.recorder.set_property("autostart", true);
-    media(outer);
-    outer.set_state(gst::State::Playing);
-    outer.wait_for("stop", 1);
-    assert_eq!(outer.warnings(), Vec::<String>::new());
-    let reported = parts::from_messages(outer);
-    let heard = outer.events();
-    let blobs: Vec<_> = heard
+fn blobs(app: &App, folder: &std::path::Path, media: impl FnOnce(&App)) -> Vec<parts::Part> {
+    app.recorder.set_property("location", None::<&str>);
+    app.recorder.set_property("blob-messages", true);
+    app.recorder.set_property("max-size-time", SECOND);
+    app.recorder.set_property("autostart", true);
+    media(app);
+    app.set_state(gst::State::Playing);
+    app.wait_for("stop", 1);
+    assert_eq!(app.warnings(), Vec::<String>::new());
+    let reported = parts::from_messages(app);
+    let events = app.events();
+    let blobs: Vec<_> = events
         .iter()
-        .filter(|heard| heard.name == "data-available")
+        .filter(|event| event.name == "data-available")
         .collect();
     assert_eq!(blobs.len(), reported.len(), "one for each part");
     let saved = reported.into_iter().zip(blobs).map(|(part, blob)| {
@@ -53,19 +53,19 @@ fn audio_of_each_container_continues_in_playable_blobs() {
         ("audio/mpeg", false),
     ] {
         let (folder, path) = temp_location("none");
-        let outer = App::new(mime_type, &path);
+        let app = App::new(mime_type, &path);
         let mut clock = None;
-        let saved = blobs(&outer, folder.path(), |outer| {
-            clock = Some(outer.counted(false, Some(250)).1);
+        let saved = blobs(&app, folder.path(), |app| {
+            clock = Some(app.counted(false, Some(250)).1);
         });
-        let kept = outer.kept();
+        let kept = app.kept();
         assert_eq!(saved.len(), 3, "{mime_type}: {saved:?}");
         let tolerance = if is_exact { 100_000.0 } else { 60e6 };
         parts::check_contiguous(&saved, kept.total(), tolerance)
             .unwrap_or_else(|err| panic!("{mime_type}: {err}"));
-        let sound = parts::audio(&saved, None).unwrap();
+        let audio = parts::audio(&saved, None).unwrap();
         if is_exact {
-            samples::check_continuous(&sound, &kept, &clock.unwrap())
+            samples::check_continuous(&audio, &kept, &clock.unwrap())
                 .unwrap_or_else(|err| panic!("{mime_type}: {err}"));
         }
     }
@@ -80,16 +80,16 @@ fn video_of_each_container_continues_in_playable_blobs() {
         "video/ogg;codecs=\"theora,vorbis\"",
     ] {
         let (folder, path) = temp_location("none");
-        let outer = App::new(mime_type, &path);
+        let app = App::new(mime_type, &path);
         let mut log = None;
-        let saved = blobs(&outer, folder.path(), |outer| {
-            let video = outer.source(&format!("videotestsrc num-buffers=75 ! {SMALL}"));
+        let saved = blobs(&app, folder.path(), |app| {
+            let video = app.source(&format!("videotestsrc num-buffers=75 ! {SMALL}"));
             log = Some(tag::video(&video));
-            video.link(&outer.pad("video_%u")).unwrap();
-            outer.counted(false, Some(250));
+            video.link(&app.pad("video_%u")).unwrap();
+            app.counted(false, Some(250));
         });
         assert_eq!(saved.len(), 3, "{mime_type}: {saved:?}");
-        parts::check_contiguous(&saved, outer.kept().total(), 70e6)
+        parts::check_contiguous(&saved, app.kept().total(), 70e6)
             .unwrap_or_else(|err| panic!("{mime_type}: {err}"));
         for part in &saved {
             file::decodes_without_errors(&part.path).unwrap();

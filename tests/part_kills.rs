@@ -38,33 +38,32 @@ fn splits_until_killed() {
     let (Ok(mime_type), Ok(location)) = (std::env::var(WHAT), std::env::var(WHERE)) else {
         return;
     };
-    let outer = App::new(&mime_type, Path::new(&location));
-    outer
-        .recorder
+    let app = App::new(&mime_type, Path::new(&location));
+    app.recorder
         .set_property("video-key-frame-interval-duration", 500u32);
-    outer.recorder.connect("on-part", false, |values| {
+    app.recorder.connect("on-part", false, |values| {
         let fields = values[1].get::<gst::Structure>().unwrap();
         let number = fields.get::<u32>("part").unwrap();
         println!("part {number} {}", fields.get::<u64>("duration").unwrap());
         None
     });
-    let audio = outer.source(&format!(
+    let audio = app.source(&format!(
         "audiotestsrc is-live=true wave=pink-noise samplesperbuffer=480 ! {STEREO}"
     ));
-    audio.link(&outer.pad("audio_%u")).unwrap();
+    audio.link(&app.pad("audio_%u")).unwrap();
     if mime_type.starts_with("video/") {
-        let video = outer.source(&format!("videotestsrc is-live=true ! {SMALL}"));
-        video.link(&outer.pad("video_%u")).unwrap();
+        let video = app.source(&format!("videotestsrc is-live=true ! {SMALL}"));
+        video.link(&app.pad("video_%u")).unwrap();
     }
-    outer.set_state(gst::State::Playing);
-    outer.act("start");
+    app.set_state(gst::State::Playing);
+    app.act("start");
     println!("start");
     let mut chance = Rng::from_env();
     let end = Instant::now() + Duration::from_secs(60);
     while Instant::now() < end {
-        outer.wait_running_time(outer.running_time() + (50 + chance.below(400)) * MILLI);
+        app.wait_running_time(app.running_time() + (50 + chance.below(400)) * MILLI);
         println!("split");
-        outer.act("split-now");
+        app.act("split-now");
     }
 }
 

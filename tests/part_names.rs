@@ -13,36 +13,35 @@ use std::thread::{self, ThreadId};
 const MILLI: u64 = 1_000_000;
 
 /// Records numbered samples in this many parts.
-fn record_in_parts(outer: &App, parts: usize) -> Vec<parts::Part> {
-    let (_source, clock) = outer.counted(true, None);
-    outer.set_state(gst::State::Playing);
+fn record_in_parts(app: &App, parts: usize) -> Vec<parts::Part> {
+    let (_source, clock) = app.counted(true, None);
+    app.set_state(gst::State::Playing);
     assert!(holds_within(DEADLINE, || clock.has_started()));
-    outer.act("start");
+    app.act("start");
     for _ in 1..parts {
-        outer.wait_running_time(outer.running_time() + 60 * MILLI);
-        outer.act("split-now");
+        app.wait_running_time(app.running_time() + 60 * MILLI);
+        app.act("split-now");
     }
-    outer.wait_running_time(outer.running_time() + 60 * MILLI);
-    outer.act("stop");
-    outer.wait_for("stop", 1);
-    let kept = outer.kept();
-    let reported = parts::from_messages(outer);
+    app.wait_running_time(app.running_time() + 60 * MILLI);
+    app.act("stop");
+    app.wait_for("stop", 1);
+    let kept = app.kept();
+    let reported = parts::from_messages(app);
     assert_eq!(reported.len(), parts, "{reported:?}");
     parts::check_contiguous(&reported, kept.total(), 100_000.0).unwrap();
-    let sound = parts::audio(&reported, None).unwrap();
-    samples::check_continuous(&sound, &kept, &clock).unwrap();
+    let audio = parts::audio(&reported, None).unwrap();
+    samples::check_continuous(&audio, &kept, &clock).unwrap();
     reported
 }
 
 /// Returns the result of `name` from the signal; records the requested parts and their threads.
 fn answer(
-    outer: &App,
+    app: &App,
     name: impl Fn(u32) -> Option<PathBuf> + Send + Sync + 'static,
 ) -> Arc<Mutex<Vec<(u32, ThreadId)>>> {
     let asked = Arc::<Mutex<Vec<_>>>::default();
     let result = asked.clone();
-    outer
-        .recorder
+    app.recorder
         .connect("format-location", false, move |values| {
             let recorder = values[0].get::<gst::Element>().unwrap();
             let part = values[1].get::<u32>().unwrap();
@@ -65,12 +64,12 @@ fn names(parts: &[parts::Part]) -> Vec<String> {
 fn a_handler_names_each_part_so_location_needs_no_number() {
     let (directory, path) = temp_location("location.wav");
     let folder = directory.path().to_owned();
-    let outer = App::new("", &path);
-    let asked = answer(&outer, move |part| {
+    let app = App::new("", &path);
+    let asked = answer(&app, move |part| {
         let name = ["one.wav", "two 100%.wav", "drei ä.wav"].get(part as usize)?;
         Some(folder.join(name))
     });
-    let parts = record_in_parts(&outer, 3);
+    let parts = record_in_parts(&app, 3);
     assert_eq!(names(&parts), ["one.wav", "two 100%.wav", "drei ä.wav"]);
     let asked = asked.lock().unwrap().clone();
     assert_eq!(
@@ -83,28 +82,28 @@ fn a_handler_names_each_part_so_location_needs_no_number() {
             .all(|(_, thread)| *thread != thread::current().id())
     );
     assert!(!path.exists());
-    assert_eq!(outer.warnings(), Vec::<String>::new());
+    assert_eq!(app.warnings(), Vec::<String>::new());
 }
 
 #[test]
 fn without_a_location_a_handler_names_all_files() {
     let (directory, path) = temp_location("");
     let folder = directory.path().to_owned();
-    let outer = App::new("audio/wav", &path);
-    outer.recorder.set_property("location", None::<&str>);
-    let _asked = answer(&outer, move |part| Some(folder.join(format!("{part}.wav"))));
-    assert_eq!(names(&record_in_parts(&outer, 2)), ["0.wav", "1.wav"]);
+    let app = App::new("audio/wav", &path);
+    app.recorder.set_property("location", None::<&str>);
+    let _asked = answer(&app, move |part| Some(folder.join(format!("{part}.wav"))));
+    assert_eq!(names(&record_in_parts(&app, 2)), ["0.wav", "1.wav"]);
 }
 
 #[test]
 fn null_selects_the_name_of_location_which_continues_counting() {
     let (directory, path) = temp_location("by-location-%d.wav");
     let folder = directory.path().to_owned();
-    let outer = App::new("", &path);
-    let _asked = answer(&outer, move |part| {
+    let app = App::new("", &path);
+    let _asked = answer(&app, move |part| {
         (part == 1).then(|| folder.join("named.wav"))
     });
-    let parts = record_in_parts(&outer, 3);
+    let parts = record_in_parts(&app, 3);
     let expected = ["by-location-0.wav", "named.wav", "by-location-2.wav"];
     assert_eq!(names(&parts), expected);
 }
@@ -114,8 +113,8 @@ fn unusable_names_are_replaced_by_those_of_location() {
     use std::os::unix::ffi::OsStringExt;
     let (directory, path) = temp_location("%d.wav");
     let folder = directory.path().to_owned();
-    let outer = App::new("", &path);
-    let _asked = answer(&outer, move |part| match part {
+    let app = App::new("", &path);
+    let _asked = answer(&app, move |part| match part {
         0 => None,
         1 => Some(PathBuf::new()),
         2 => Some(folder.join("taken.wav")),
@@ -123,10 +122,10 @@ fn unusable_names_are_replaced_by_those_of_location() {
         3 => Some(folder.join("taken.wav")),
         _ => Some(std::ffi::OsString::from_vec(vec![b'/', 0xff]).into()),
     });
-    let parts = record_in_parts(&outer, 5);
+    let parts = record_in_parts(&app, 5);
     let expected = ["0.wav", "1.wav", "taken.wav", "3.wav", "4.wav"];
     assert_eq!(names(&parts), expected);
-    let warnings = outer.warnings();
+    let warnings = app.warnings();
     assert_eq!(warnings.len(), 3, "{warnings:?}");
     assert!(warnings.iter().all(|text| text.contains("format-location")));
 }
@@ -135,22 +134,22 @@ fn unusable_names_are_replaced_by_those_of_location() {
 fn without_a_usable_name_the_recording_ends_and_its_blob_has_the_rest() {
     let (directory, path) = temp_location("one.wav");
     let first = directory.path().join("first.wav");
-    let outer = App::new("audio/wav", &path);
-    outer.recorder.set_property("blob-messages", true);
+    let app = App::new("audio/wav", &path);
+    app.recorder.set_property("blob-messages", true);
     let name = first.clone();
-    let _asked = answer(&outer, move |part| (part == 0).then(|| name.clone()));
-    let (_source, clock) = outer.counted(true, None);
-    outer.set_state(gst::State::Playing);
+    let _asked = answer(&app, move |part| (part == 0).then(|| name.clone()));
+    let (_source, clock) = app.counted(true, None);
+    app.set_state(gst::State::Playing);
     assert!(holds_within(DEADLINE, || clock.has_started()));
-    outer.act("start");
-    outer.wait_running_time(outer.running_time() + 60 * MILLI);
-    outer.act("split-now");
-    outer.wait_for("stop", 1);
-    let heard = outer.events();
+    app.act("start");
+    app.wait_running_time(app.running_time() + 60 * MILLI);
+    app.act("split-now");
+    app.wait_for("stop", 1);
+    let heard = app.events();
     let error = heard.iter().find(|heard| heard.name == "error").unwrap();
     let error = error.fields.get::<glib::Error>("error").unwrap();
     assert!(error.message().contains("format-location"), "{error}");
-    let parts = parts::from_messages(&outer);
+    let parts = parts::from_messages(&app);
     assert_eq!(
         (parts.len(), parts[0].whole, parts[1].whole),
         (2, true, false)
@@ -165,12 +164,12 @@ fn without_a_usable_name_the_recording_ends_and_its_blob_has_the_rest() {
 #[test]
 fn an_unusable_first_name_is_refused() {
     let (_directory, path) = temp_location("a-%d.wav");
-    let outer = App::new("", &path);
-    let _asked = answer(&outer, |_| Some(PathBuf::new()));
-    let (_source, clock) = outer.counted(true, None);
-    outer.set_state(gst::State::Playing);
+    let app = App::new("", &path);
+    let _asked = answer(&app, |_| Some(PathBuf::new()));
+    let (_source, clock) = app.counted(true, None);
+    app.set_state(gst::State::Playing);
     assert!(holds_within(DEADLINE, || clock.has_started()));
-    let error = outer
+    let error = app
         .recorder
         .emit_by_name::<Option<glib::Error>>("start", &[]);
     let error = error.expect("an error");
@@ -179,7 +178,7 @@ fn an_unusable_first_name_is_refused() {
         "{error}"
     );
     assert!(error.message().contains("format-location"), "{error}");
-    let state = outer.recorder.property_value("state");
+    let state = app.recorder.property_value("state");
     assert_eq!(
         glib::EnumValue::from_value(&state).unwrap().1.nick(),
         "inactive"
@@ -189,12 +188,12 @@ fn an_unusable_first_name_is_refused() {
 #[test]
 fn a_panic_in_a_typed_handler_is_handled_like_an_unusable_name() {
     let (_directory, path) = temp_location("%d.wav");
-    let outer = App::new("", &path);
-    let recorder = outer.recorder.clone().downcast::<MediaRecorder>().unwrap();
+    let app = App::new("", &path);
+    let recorder = app.recorder.clone().downcast::<MediaRecorder>().unwrap();
     recorder.connect_format_location(|_, part| match part {
         0 => None,
         _ => panic!("as an application may"),
     });
-    assert_eq!(names(&record_in_parts(&outer, 2)), ["0.wav", "1.wav"]);
-    assert_eq!(outer.warnings().len(), 1, "{:?}", outer.warnings());
+    assert_eq!(names(&record_in_parts(&app, 2)), ["0.wav", "1.wav"]);
+    assert_eq!(app.warnings().len(), 1, "{:?}", app.warnings());
 }

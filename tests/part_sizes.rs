@@ -24,42 +24,42 @@ fn are_nearly_full(parts: &[parts::Part], limit: u64, most: u64, least: u64) {
 #[test]
 fn live_pcm_parts_do_not_exceed_the_size() {
     let (_directory, path) = temp_location("live-%d.wav");
-    let outer = App::new("audio/wav", &path);
+    let app = App::new("audio/wav", &path);
     // 64 KiB are reserved for chapters.
-    outer.recorder.set_property("max-size-bytes", 200_000u64);
-    let (_source, clock) = outer.counted(true, None);
-    outer.set_state(gst::State::Playing);
+    app.recorder.set_property("max-size-bytes", 200_000u64);
+    let (_source, clock) = app.counted(true, None);
+    app.set_state(gst::State::Playing);
     assert!(holds_within(DEADLINE, || clock.has_started()));
-    outer.act("start");
-    outer.wait_running_time(outer.running_time() + 2_500 * MILLI);
-    outer.act("stop");
-    outer.wait_for("stop", 1);
-    let kept = outer.kept();
-    let parts = parts::from_messages(&outer);
+    app.act("start");
+    app.wait_running_time(app.running_time() + 2_500 * MILLI);
+    app.act("stop");
+    app.wait_for("stop", 1);
+    let kept = app.kept();
+    let parts = parts::from_messages(&app);
     are_nearly_full(&parts, 200_000, 200_000, 185_000);
     parts::check_contiguous(&parts, kept.total(), 100_000.0).unwrap();
-    let sound = parts::audio(&parts, None).unwrap();
-    samples::check_continuous(&sound, &kept, &clock).unwrap();
-    assert_eq!(outer.warnings(), Vec::<String>::new());
+    let audio = parts::audio(&parts, None).unwrap();
+    samples::check_continuous(&audio, &kept, &clock).unwrap();
+    assert_eq!(app.warnings(), Vec::<String>::new());
 }
 
 /// As fast as possible, without a clock.
 #[test]
 fn splits_are_exact_however_fast_a_file_is_read() {
     let (_directory, path) = temp_location("fast-%d.wav");
-    let outer = App::new("audio/wav", &path);
-    outer.recorder.set_property("max-size-bytes", 1_000_000u64);
-    outer.recorder.set_property("autostart", true);
-    let (_source, clock) = outer.counted(false, Some(3_000));
-    outer.set_state(gst::State::Playing);
-    outer.wait_for("stop", 1);
-    let kept = outer.kept();
-    let parts = parts::from_messages(&outer);
+    let app = App::new("audio/wav", &path);
+    app.recorder.set_property("max-size-bytes", 1_000_000u64);
+    app.recorder.set_property("autostart", true);
+    let (_source, clock) = app.counted(false, Some(3_000));
+    app.set_state(gst::State::Playing);
+    app.wait_for("stop", 1);
+    let kept = app.kept();
+    let parts = parts::from_messages(&app);
     assert_eq!(parts.len(), 7);
     are_nearly_full(&parts, 1_000_000, 1_000_000, 990_000);
     parts::check_contiguous(&parts, kept.total(), 100_000.0).unwrap();
-    let sound = parts::audio(&parts, None).unwrap();
-    samples::check_continuous(&sound, &kept, &clock).unwrap();
+    let audio = parts::audio(&parts, None).unwrap();
+    samples::check_continuous(&audio, &kept, &clock).unwrap();
 }
 
 /// Every container with video: its overhead and its index count.
@@ -71,20 +71,20 @@ fn parts_with_video_do_not_exceed_the_size() {
         ("webm", "video/webm;codecs=\"vp8,vorbis\""),
     ] {
         let (_directory, path) = temp_location(&format!("fast-%d.{name}"));
-        let outer = App::new(mime_type, &path);
+        let app = App::new(mime_type, &path);
         let limit = 130_000;
-        outer.recorder.set_property("max-size-bytes", limit);
-        outer.recorder.set_property("autostart", true);
-        let (_source, _) = outer.counted(false, Some(700));
-        let video = outer.source(&format!("videotestsrc num-buffers=210 ! {SMALL}"));
+        app.recorder.set_property("max-size-bytes", limit);
+        app.recorder.set_property("autostart", true);
+        let (_source, _) = app.counted(false, Some(700));
+        let video = app.source(&format!("videotestsrc num-buffers=210 ! {SMALL}"));
         let log = tag::video(&video);
-        video.link(&outer.pad("video_%u")).unwrap();
-        outer.set_state(gst::State::Playing);
-        outer.wait_for("stop", 1);
-        let parts = parts::from_messages(&outer);
+        video.link(&app.pad("video_%u")).unwrap();
+        app.set_state(gst::State::Playing);
+        app.wait_for("stop", 1);
+        let parts = parts::from_messages(&app);
         // Non-live encoders may hold one and a half seconds, at 26 kB/s.
         are_nearly_full(&parts, limit, limit + 40_000, limit * 3 / 4);
-        parts::check_contiguous(&parts, outer.kept().total(), 35e6).unwrap();
+        parts::check_contiguous(&parts, app.kept().total(), 35e6).unwrap();
         let shown = sync::frame_times(&parts::video(&parts).unwrap()).unwrap();
         let found: Vec<u64> = shown.iter().map(|(_, at)| *at as u64 / 1_000).collect();
         let expected = log.lock().unwrap().clone();
@@ -97,21 +97,21 @@ fn parts_with_video_do_not_exceed_the_size() {
 #[test]
 fn copied_video_exceeds_the_size_by_one_gop_at_most() {
     let (_directory, path) = temp_location("copied-%d.mkv");
-    let outer = App::new("video/x-matroska", &path);
+    let app = App::new("video/x-matroska", &path);
     let limit = 300_000;
-    outer.recorder.set_property("max-size-bytes", limit);
-    outer.recorder.set_property("autostart", true);
-    let video = outer.source(&format!(
+    app.recorder.set_property("max-size-bytes", limit);
+    app.recorder.set_property("autostart", true);
+    let video = app.source(&format!(
         "videotestsrc pattern=snow num-buffers=300 ! {SMALL} ! \
          x264enc threads=1 bitrate=1000 key-int-max=20 speed-preset=ultrafast ! h264parse"
     ));
-    video.link(&outer.pad("video_%u")).unwrap();
-    outer.set_state(gst::State::Playing);
-    outer.wait_for("stop", 1);
-    let parts = parts::from_messages(&outer);
+    video.link(&app.pad("video_%u")).unwrap();
+    app.set_state(gst::State::Playing);
+    app.wait_for("stop", 1);
+    let parts = parts::from_messages(&app);
     // 20 frames at 1 Mbit/s are 85 kB.
     are_nearly_full(&parts, limit, limit + 130_000, limit - 60_000);
-    parts::check_contiguous(&parts, outer.kept().total(), 35e6).unwrap();
+    parts::check_contiguous(&parts, app.kept().total(), 35e6).unwrap();
     let frames: usize = parts
         .iter()
         .map(|part| {
@@ -127,12 +127,12 @@ fn copied_video_exceeds_the_size_by_one_gop_at_most() {
 #[test]
 fn start_refuses_it_if_no_part_may_begin() {
     let (_directory, path) = temp_location("one.wav");
-    let outer = App::new("audio/wav", &path);
-    outer.recorder.set_property("max-size-bytes", SECOND);
-    let (_source, clock) = outer.counted(true, None);
-    outer.set_state(gst::State::Playing);
+    let app = App::new("audio/wav", &path);
+    app.recorder.set_property("max-size-bytes", SECOND);
+    let (_source, clock) = app.counted(true, None);
+    app.set_state(gst::State::Playing);
     assert!(holds_within(DEADLINE, || clock.has_started()));
-    let error = outer
+    let error = app
         .recorder
         .emit_by_name::<Option<glib::Error>>("start", &[]);
     let error = error.expect("an error");

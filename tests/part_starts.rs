@@ -10,7 +10,7 @@ use inputs::*;
 
 /// A recording of non-live audio and video that the test pushes.
 struct Fed {
-    outer: App,
+    app: App,
     audio: Source,
     video: Source,
     _directory: tempfile::TempDir,
@@ -19,18 +19,18 @@ struct Fed {
 impl Fed {
     fn new(autostart: bool, max_size_time: u64) -> Self {
         let (_directory, path) = temp_location("part-%d.mkv");
-        let outer = App::new(BOTH, &path);
-        outer.recorder.set_property("autostart", autostart);
-        outer.recorder.set_property("max-size-time", max_size_time);
-        let source = |template, caps| Source::new(&outer.pad(template), &caps, None);
+        let app = App::new(BOTH, &path);
+        app.recorder.set_property("autostart", autostart);
+        app.recorder.set_property("max-size-time", max_size_time);
+        let source = |template, caps| Source::new(&app.pad(template), &caps, None);
         let audio = source("audio_%u", stereo(48_000).to_caps().unwrap());
         let video = source("video_%u", small().to_caps().unwrap());
-        outer.set_state(gst::State::Playing);
+        app.set_state(gst::State::Playing);
         if !autostart {
-            outer.act("start");
+            app.act("start");
         }
         Fed {
-            outer,
+            app,
             audio,
             video,
             _directory,
@@ -51,10 +51,10 @@ impl Fed {
     fn end(&self) -> Vec<parts::Part> {
         self.audio.end();
         self.video.end();
-        self.outer.wait_for("stop", 1);
-        assert_eq!(self.outer.warnings(), Vec::<String>::new());
-        let parts = parts::from_messages(&self.outer);
-        let total = self.outer.kept().total();
+        self.app.wait_for("stop", 1);
+        assert_eq!(self.app.warnings(), Vec::<String>::new());
+        let parts = parts::from_messages(&self.app);
+        let total = self.app.kept().total();
         parts::check_contiguous(&parts, total, 45e6).unwrap();
         parts
     }
@@ -68,8 +68,8 @@ fn events(parts: &[parts::Part]) -> (Vec<(u64, u64, u64)>, u64) {
 /// Timestamps of the source frames of each part, in milliseconds.
 fn frames(parts: &[parts::Part]) -> Vec<Vec<u64>> {
     let of_part = |part: &parts::Part| {
-        let pictures = decode::video(&part.path, 0).unwrap();
-        let sources = pictures.frames.iter().map(|frame| frame.source.unwrap());
+        let frames = decode::video(&part.path, 0).unwrap();
+        let sources = frames.frames.iter().map(|frame| frame.source.unwrap());
         sources.map(|at| (at + MILLI / 2) / MILLI).collect()
     };
     parts.iter().map(of_part).collect()
@@ -85,15 +85,15 @@ fn a_split_before_the_start_is_decided_ends_a_part() {
         let fed = Fed::new(autostart, 0);
         // Nothing has been recorded.
         if !autostart {
-            fed.outer.act("split-now");
+            fed.app.act("split-now");
         }
         fed.audio(0, 45);
-        fed.outer.act("split-now");
+        fed.app.act("split-now");
         // Before the same frame.
         fed.audio(45, 47);
-        fed.outer.act("split-now");
+        fed.app.act("split-now");
         fed.audio(47, 75);
-        fed.outer.act("split-now");
+        fed.app.act("split-now");
         fed.audio(75, 100);
         fed.video(25);
         let parts = fed.end();
@@ -120,7 +120,7 @@ fn media_from_before_the_start_is_decided_fills_many_parts() {
 fn a_split_before_the_start_is_decided_does_not_exceed_the_maximum_duration() {
     let fed = Fed::new(true, 300 * MILLI);
     fed.audio(0, 80);
-    fed.outer.act("split-now");
+    fed.app.act("split-now");
     fed.audio(80, 100);
     fed.video(25);
     let parts = fed.end();
@@ -132,19 +132,19 @@ fn a_split_before_the_start_is_decided_does_not_exceed_the_maximum_duration() {
 fn pauses_and_splits_before_the_start_is_decided() {
     let fed = Fed::new(true, 0);
     fed.audio(0, 20);
-    fed.outer.act("split-now");
+    fed.app.act("split-now");
     fed.audio(20, 40);
-    fed.outer.act("pause");
+    fed.app.act("pause");
     fed.audio(40, 50);
-    fed.outer.act("split-now");
+    fed.app.act("split-now");
     fed.audio(50, 52);
-    fed.outer.act("split-now");
+    fed.app.act("split-now");
     fed.audio(52, 60);
-    fed.outer.act("resume");
+    fed.app.act("resume");
     fed.audio(60, 80);
-    fed.outer.act("split-now");
+    fed.app.act("split-now");
     fed.audio(80, 100);
-    fed.outer.act("stop");
+    fed.app.act("stop");
     fed.video(30);
     let parts = fed.end();
     assert_eq!(starts(&parts), [0, 200, 600, 800]);

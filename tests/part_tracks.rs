@@ -14,10 +14,10 @@ const MILLI: u64 = 1_000_000;
 const BUFFER: usize = 480;
 
 /// The frames of one track in all parts, in recorded time.
-fn pictures(parts: &[parts::Part], track: usize) -> Vec<(f64, f64)> {
+fn frames(parts: &[parts::Part], track: usize) -> Vec<(f64, f64)> {
     let of_part = |part: &parts::Part| {
-        let pictures = decode::video(&part.path, track).unwrap();
-        let read = sync::frame_times(&pictures).unwrap_or_else(|err| panic!("{part:?}: {err}"));
+        let frames = decode::video(&part.path, track).unwrap();
+        let read = sync::frame_times(&frames).unwrap_or_else(|err| panic!("{part:?}: {err}"));
         let begin = part.timecode as f64;
         read.into_iter()
             .map(move |(recorded, source)| (recorded + begin, source))
@@ -39,8 +39,8 @@ fn before(pad: &gst::Pad, number: usize, call: impl Fn() + Send + Sync + 'static
 #[test]
 fn mute_is_kept_in_the_next_part() {
     let (_directory, path) = temp_location("muted-%d.flac");
-    let outer = App::new("audio/flac", &path);
-    let (source, _) = outer.counted(false, Some(100));
+    let app = App::new("audio/flac", &path);
+    let (source, _) = app.counted(false, Some(100));
     let pad = source.peer().unwrap();
     for (number, muted) in [(20, true), (60, false)] {
         let pad = pad.clone();
@@ -52,15 +52,15 @@ fn mute_is_kept_in_the_next_part() {
         (50, "split-now"),
         (80, "split-now"),
     ];
-    script(&source, &outer.recorder, steps);
-    outer.set_state(gst::State::Playing);
-    outer.wait_for("stop", 1);
-    let parts = parts::from_messages(&outer);
+    script(&source, &app.recorder, steps);
+    app.set_state(gst::State::Playing);
+    app.wait_for("stop", 1);
+    let parts = parts::from_messages(&app);
     assert_eq!(parts.len(), 4);
-    let sound = parts::audio(&parts, None).unwrap();
-    let is_silent: Vec<bool> = sound
+    let audio = parts::audio(&parts, None).unwrap();
+    let is_silent: Vec<bool> = audio
         .samples
-        .chunks(BUFFER * sound.channels)
+        .chunks(BUFFER * audio.channels)
         .map(|chunk| chunk.iter().all(|sample| *sample == 0))
         .collect();
     let due: Vec<bool> = (0..100).map(|n| (20..60).contains(&n)).collect();
@@ -89,12 +89,12 @@ fn each_part_has_the_tags() {
         ("mp3", "audio/mpeg", false),
     ] {
         let (_directory, path) = temp_location(&format!("tags-%d.{name}"));
-        let outer = App::new(mime_type, &path);
-        outer.recorder.set_property("max-size-time", SECOND / 2);
-        outer.recorder.set_property("autostart", true);
-        let setter = outer.recorder.dynamic_cast_ref::<gst::TagSetter>().unwrap();
+        let app = App::new(mime_type, &path);
+        app.recorder.set_property("max-size-time", SECOND / 2);
+        app.recorder.set_property("autostart", true);
+        let setter = app.recorder.dynamic_cast_ref::<gst::TagSetter>().unwrap();
         setter.add_tag::<gst::tags::Title>(&"A day at sea", gst::TagMergeMode::Replace);
-        let (source, _) = outer.counted(false, Some(150));
+        let (source, _) = app.counted(false, Some(150));
         // Upstream's, which are sent once.
         let once = std::sync::atomic::AtomicBool::new(false);
         source.add_probe(gst::PadProbeType::BUFFER, move |pad, _| {
@@ -106,9 +106,9 @@ fn each_part_has_the_tags() {
             }
             gst::PadProbeReturn::Ok
         });
-        outer.set_state(gst::State::Playing);
-        outer.wait_for("stop", 1);
-        let parts = parts::from_messages(&outer);
+        app.set_state(gst::State::Playing);
+        app.wait_for("stop", 1);
+        let parts = parts::from_messages(&app);
         assert_eq!(parts.len(), 3, "{mime_type}");
         for part in &parts {
             let tags = tags(part);
@@ -122,11 +122,11 @@ fn each_part_has_the_tags() {
 #[test]
 fn pauses_are_in_parts_and_between_them() {
     let (_directory, path) = temp_location("pauses-%d.mkv");
-    let outer = App::new("video/x-matroska;codecs=\"avc1,flac\"", &path);
-    let (source, clock) = outer.counted(false, Some(400));
-    let video = outer.source(&format!("videotestsrc num-buffers=120 ! {SMALL}"));
+    let app = App::new("video/x-matroska;codecs=\"avc1,flac\"", &path);
+    let (source, clock) = app.counted(false, Some(400));
+    let video = app.source(&format!("videotestsrc num-buffers=120 ! {SMALL}"));
     let log = tag::video(&video);
-    video.link(&outer.pad("video_%u")).unwrap();
+    video.link(&app.pad("video_%u")).unwrap();
     let steps = vec![
         (5, "start"),
         (50, "pause"),
@@ -145,18 +145,18 @@ fn pauses_are_in_parts_and_between_them() {
         (270, "resume"),
         (330, "stop"),
     ];
-    script(&source, &outer.recorder, steps);
-    outer.set_state(gst::State::Playing);
-    outer.wait_for("stop", 1);
-    assert_eq!(outer.warnings(), Vec::<String>::new());
-    let kept = outer.kept();
-    let parts = parts::from_messages(&outer);
+    script(&source, &app.recorder, steps);
+    app.set_state(gst::State::Playing);
+    app.wait_for("stop", 1);
+    assert_eq!(app.warnings(), Vec::<String>::new());
+    let kept = app.kept();
+    let parts = parts::from_messages(&app);
     assert_eq!(parts.len(), 6, "{parts:?}");
     parts::check_contiguous(&parts, kept.total(), 35e6).unwrap();
-    let sound = parts::audio(&parts, None).unwrap();
-    samples::check_continuous(&sound, &kept, &clock).unwrap();
+    let audio = parts::audio(&parts, None).unwrap();
+    samples::check_continuous(&audio, &kept, &clock).unwrap();
     let log = log.lock().unwrap().clone();
-    sync::check_frames(&pictures(&parts, 0), &kept, &log, 1.1e6, 0).unwrap();
+    sync::check_frames(&frames(&parts, 0), &kept, &log, 1.1e6, 0).unwrap();
 }
 
 #[test]
@@ -166,32 +166,32 @@ fn all_video_tracks_continue_in_the_next_part() {
         ("mp4", "video/mp4;codecs=\"avc1,mp4a.40.2\""),
     ] {
         let (_directory, path) = temp_location(&format!("views-%d.{name}"));
-        let outer = App::new(mime_type, &path);
-        outer.recorder.set_property("max-size-time", SECOND / 2);
-        outer.recorder.set_property("autostart", true);
-        let (_source, _) = outer.counted(false, Some(250));
+        let app = App::new(mime_type, &path);
+        app.recorder.set_property("max-size-time", SECOND / 2);
+        app.recorder.set_property("autostart", true);
+        let (_source, _) = app.counted(false, Some(250));
         let views = [("25/1", 63), ("30/1", 75)].map(|(rate, frames)| {
             let small = SMALL.replace("30/1", rate);
-            let video = outer.source(&format!("videotestsrc num-buffers={frames} ! {small}"));
+            let video = app.source(&format!("videotestsrc num-buffers={frames} ! {small}"));
             let log = tag::video(&video);
-            video.link(&outer.pad("video_%u")).unwrap();
+            video.link(&app.pad("video_%u")).unwrap();
             log
         });
-        outer.set_state(gst::State::Playing);
-        outer.wait_for("stop", 1);
-        assert_eq!(outer.warnings(), Vec::<String>::new());
-        let kept = outer.kept();
-        let parts = parts::from_messages(&outer);
+        app.set_state(gst::State::Playing);
+        app.wait_for("stop", 1);
+        assert_eq!(app.warnings(), Vec::<String>::new());
+        let kept = app.kept();
+        let parts = parts::from_messages(&app);
         assert_eq!(parts.len(), 5, "{mime_type}: {parts:?}");
         parts::check_contiguous(&parts, kept.total(), 35e6).unwrap();
         for (track, log) in views.iter().enumerate() {
             let log = log.lock().unwrap().clone();
-            let shown = pictures(&parts, track);
+            let shown = frames(&parts, track);
             sync::check_frames(&shown, &kept, &log, 1.1e6, 0)
                 .unwrap_or_else(|err| panic!("{mime_type}, track {track}: {err}"));
         }
         // Each frame of the first track is in one part; of the second, a frame that spans the split is in two.
-        let first = pictures(&parts, 0);
+        let first = frames(&parts, 0);
         let sources: Vec<f64> = first.iter().map(|(_, source)| *source).collect();
         assert!(sources.is_sorted_by(|one, next| one < next), "{sources:?}");
     }
@@ -200,11 +200,11 @@ fn all_video_tracks_continue_in_the_next_part() {
 #[test]
 fn raw_caps_change_before_and_after_a_split() {
     let (_directory, path) = temp_location("sizes-%d.mkv");
-    let outer = App::new("video/x-matroska;codecs=\"vp8,flac\"", &path);
-    outer.recorder.set_property("max-size-time", SECOND / 2);
-    outer.recorder.set_property("autostart", true);
-    let (_source, clock) = outer.counted(false, Some(200));
-    let video = outer.source("videotestsrc num-buffers=60 ! capsfilter name=size");
+    let app = App::new("video/x-matroska;codecs=\"vp8,flac\"", &path);
+    app.recorder.set_property("max-size-time", SECOND / 2);
+    app.recorder.set_property("autostart", true);
+    let (_source, clock) = app.counted(false, Some(200));
+    let video = app.source("videotestsrc num-buffers=60 ! capsfilter name=size");
     let filter = video.parent_element().and_then(|ghost| {
         let bin = ghost.dynamic_cast::<gst::Bin>().ok()?;
         bin.by_name("size")
@@ -224,28 +224,28 @@ fn raw_caps_change_before_and_after_a_split() {
             filter.set_property("caps", &caps)
         });
     }
-    video.link(&outer.pad("video_%u")).unwrap();
-    outer.set_state(gst::State::Playing);
-    outer.wait_for("stop", 1);
-    assert_eq!(outer.warnings(), Vec::<String>::new());
-    let kept = outer.kept();
-    let parts = parts::from_messages(&outer);
+    video.link(&app.pad("video_%u")).unwrap();
+    app.set_state(gst::State::Playing);
+    app.wait_for("stop", 1);
+    assert_eq!(app.warnings(), Vec::<String>::new());
+    let kept = app.kept();
+    let parts = parts::from_messages(&app);
     assert_eq!(parts.len(), 4, "{parts:?}");
     parts::check_contiguous(&parts, kept.total(), 35e6).unwrap();
-    let sound = parts::audio(&parts, None).unwrap();
-    samples::check_continuous(&sound, &kept, &clock).unwrap();
+    let audio = parts::audio(&parts, None).unwrap();
+    samples::check_continuous(&audio, &kept, &clock).unwrap();
     let mut shown = 0;
     for part in &parts {
-        let pictures = decode::video(&part.path, 0).unwrap();
+        let frames = decode::video(&part.path, 0).unwrap();
         println!(
             "{} x {}: {}",
-            pictures.width,
-            pictures.height,
-            pictures.frames.len()
+            frames.width,
+            frames.height,
+            frames.frames.len()
         );
-        let begins = pictures.frames[0].recorded;
+        let begins = frames.frames[0].recorded;
         assert!(begins < MILLI as f64, "{part:?} begins at {begins}");
-        shown += pictures.frames.len();
+        shown += frames.frames.len();
     }
     assert_eq!(shown, log.lock().unwrap().len());
 }
@@ -254,9 +254,9 @@ fn raw_caps_change_before_and_after_a_split() {
 #[test]
 fn raw_audio_changes_format_right_before_a_split() {
     let (_directory, path) = temp_location("formats-%d.m4a");
-    let outer = App::new("audio/mp4;codecs=mp4a.40.2", &path);
+    let app = App::new("audio/mp4;codecs=mp4a.40.2", &path);
     let line = "audiotestsrc num-buffers=100 samplesperbuffer=481 ! capsfilter name=format";
-    let source = outer.source(line);
+    let source = app.source(line);
     let parent = source.parent_element().unwrap();
     let filter = parent.dynamic_cast::<gst::Bin>().unwrap().by_name("format");
     let filter = filter.expect("a filter");
@@ -271,16 +271,16 @@ fn raw_audio_changes_format_right_before_a_split() {
     filter.set_property("caps", caps(1));
     // An odd number of mono samples is not a whole number of stereo samples.
     before(&source, 46, move || filter.set_property("caps", caps(2)));
-    source.link(&outer.pad("audio_%u")).unwrap();
+    source.link(&app.pad("audio_%u")).unwrap();
     script(
         &source,
-        &outer.recorder,
+        &app.recorder,
         vec![(0, "start"), (50, "split-now")],
     );
-    outer.set_state(gst::State::Playing);
-    outer.wait_for("stop", 1);
-    assert_eq!(outer.warnings(), Vec::<String>::new());
-    let parts = parts::from_messages(&outer);
+    app.set_state(gst::State::Playing);
+    app.wait_for("stop", 1);
+    assert_eq!(app.warnings(), Vec::<String>::new());
+    let parts = parts::from_messages(&app);
     assert_eq!(parts.len(), 2, "{parts:?}");
-    parts::check_contiguous(&parts, outer.kept().total(), 30e6).unwrap();
+    parts::check_contiguous(&parts, app.kept().total(), 30e6).unwrap();
 }

@@ -15,41 +15,40 @@ const MILLI: u64 = 1_000_000;
 #[test]
 fn live_pcm_is_split_to_the_sample() {
     let (_directory, path) = temp_location("live-%02d.wav");
-    let outer = App::new("audio/wav", &path);
-    let (_source, clock) = outer.counted(true, None);
-    outer.set_state(gst::State::Playing);
+    let app = App::new("audio/wav", &path);
+    let (_source, clock) = app.counted(true, None);
+    app.set_state(gst::State::Playing);
     assert!(holds_within(DEADLINE, || clock.has_started()));
-    outer.act("start");
+    app.act("start");
     for _ in 0..5 {
-        outer.wait_running_time(outer.running_time() + 130 * MILLI);
-        outer.act("split-now");
+        app.wait_running_time(app.running_time() + 130 * MILLI);
+        app.act("split-now");
     }
-    outer.wait_running_time(outer.running_time() + 130 * MILLI);
-    outer.act("stop");
-    outer.wait_for("stop", 1);
-    let kept = outer.kept();
-    let parts = parts::from_messages(&outer);
+    app.wait_running_time(app.running_time() + 130 * MILLI);
+    app.act("stop");
+    app.wait_for("stop", 1);
+    let kept = app.kept();
+    let parts = parts::from_messages(&app);
     assert_eq!(parts.len(), 6);
     parts::check_contiguous(&parts, kept.total(), 100_000.0).unwrap();
-    let sound = parts::audio(&parts, None).unwrap();
-    samples::check_continuous(&sound, &kept, &clock).unwrap();
-    assert_eq!(outer.warnings(), Vec::<String>::new());
+    let audio = parts::audio(&parts, None).unwrap();
+    samples::check_continuous(&audio, &kept, &clock).unwrap();
+    assert_eq!(app.warnings(), Vec::<String>::new());
 }
 
 #[test]
 fn audio_parts_have_the_maximum_duration() {
     let (_directory, path) = temp_location("fast-%d.flac");
-    let outer = App::new("audio/flac", &path);
-    outer
-        .recorder
+    let app = App::new("audio/flac", &path);
+    app.recorder
         .set_property("max-size-time", 1_000 * MILLI + 12_345);
-    outer.recorder.set_property("autostart", true);
-    let (_source, clock) = outer.counted(false, Some(550));
-    outer.set_state(gst::State::Playing);
-    outer.wait_for("stop", 1);
-    outer.wait_eos();
-    let kept = outer.kept();
-    let parts = parts::from_messages(&outer);
+    app.recorder.set_property("autostart", true);
+    let (_source, clock) = app.counted(false, Some(550));
+    app.set_state(gst::State::Playing);
+    app.wait_for("stop", 1);
+    app.wait_eos();
+    let kept = app.kept();
+    let parts = parts::from_messages(&app);
     // The last sample may be half a sample early.
     assert!(kept.total().abs_diff(5_500 * MILLI) < SECOND / 48_000);
     assert_eq!(parts.len(), 6);
@@ -60,15 +59,15 @@ fn audio_parts_have_the_maximum_duration() {
             .all(|part| part.duration == 1_000 * MILLI + 12_345)
     );
     parts::check_contiguous(&parts, kept.total(), 100_000.0).unwrap();
-    let sound = parts::audio(&parts, None).unwrap();
-    samples::check_continuous(&sound, &kept, &clock).unwrap();
+    let audio = parts::audio(&parts, None).unwrap();
+    samples::check_continuous(&audio, &kept, &clock).unwrap();
 }
 
 #[test]
 fn splits_in_a_pause_are_one_and_the_next_part_starts_at_the_resume() {
     let (_directory, path) = temp_location("paused-%d.wav");
-    let outer = App::new("audio/wav", &path);
-    let (source, clock) = outer.counted(false, Some(100));
+    let app = App::new("audio/wav", &path);
+    let (source, clock) = app.counted(false, Some(100));
     let steps = vec![
         (3, "start"),
         // Nothing has been recorded.
@@ -81,16 +80,16 @@ fn splits_in_a_pause_are_one_and_the_next_part_starts_at_the_resume() {
         (41, "split-now"),
         (50, "stop"),
     ];
-    script(&source, &outer.recorder, steps);
-    outer.set_state(gst::State::Playing);
-    outer.wait_for("stop", 1);
-    let kept = outer.kept();
-    let parts = parts::from_messages(&outer);
+    script(&source, &app.recorder, steps);
+    app.set_state(gst::State::Playing);
+    app.wait_for("stop", 1);
+    let kept = app.kept();
+    let parts = parts::from_messages(&app);
     assert_eq!(parts.len(), 2, "{parts:?}");
     assert_eq!(parts[1].running_time, 300 * MILLI);
     parts::check_contiguous(&parts, kept.total(), 100_000.0).unwrap();
-    let sound = parts::audio(&parts, None).unwrap();
-    samples::check_continuous(&sound, &kept, &clock).unwrap();
+    let audio = parts::audio(&parts, None).unwrap();
+    samples::check_continuous(&audio, &kept, &clock).unwrap();
     let files = std::fs::read_dir(path.parent().unwrap()).unwrap();
     assert_eq!(files.count(), 2, "no file for an empty part");
 }
@@ -98,23 +97,23 @@ fn splits_in_a_pause_are_one_and_the_next_part_starts_at_the_resume() {
 #[test]
 fn every_frame_is_in_one_part() {
     let (_directory, path) = temp_location("live-%d.webm");
-    let outer = App::new("video/webm;codecs=\"vp8,opus\"", &path);
-    let (_clock, log) = outer.live();
-    outer.act("start");
+    let app = App::new("video/webm;codecs=\"vp8,opus\"", &path);
+    let (_clock, log) = app.live();
+    app.act("start");
     for _ in 0..4 {
-        outer.wait_running_time(outer.running_time() + 370 * MILLI);
-        outer.act("split-now");
+        app.wait_running_time(app.running_time() + 370 * MILLI);
+        app.act("split-now");
     }
-    outer.wait_running_time(outer.running_time() + 370 * MILLI);
-    outer.act("stop");
-    outer.wait_for("stop", 1);
-    let kept = outer.kept();
-    let parts = parts::from_messages(&outer);
+    app.wait_running_time(app.running_time() + 370 * MILLI);
+    app.act("stop");
+    app.wait_for("stop", 1);
+    let kept = app.kept();
+    let parts = parts::from_messages(&app);
     assert_eq!(parts.len(), 5);
     parts::check_contiguous(&parts, kept.total(), 35e6).unwrap();
     let shown = sync::frame_times(&parts::video(&parts).unwrap()).unwrap();
     let (start, end) = kept.intervals[0];
-    outer.set_state(gst::State::Null);
+    app.set_state(gst::State::Null);
     let log = log.lock().unwrap().clone();
     let started = log.iter().filter(|at| (start + 1..end).contains(*at));
     // And the one visible at the start.
@@ -157,21 +156,21 @@ fn every_frame_is_in_one_part() {
 #[test]
 fn parts_of_a_file_split_by_time_start_with_frames() {
     let (_directory, path) = temp_location("fast-%d.mkv");
-    let outer = App::new("video/x-matroska;codecs=\"avc1,flac\"", &path);
-    outer.recorder.set_property("max-size-time", SECOND);
-    outer.recorder.set_property("autostart", true);
-    let (_source, clock) = outer.counted(false, Some(500));
-    let video = outer.source(&format!("videotestsrc num-buffers=150 ! {SMALL}"));
+    let app = App::new("video/x-matroska;codecs=\"avc1,flac\"", &path);
+    app.recorder.set_property("max-size-time", SECOND);
+    app.recorder.set_property("autostart", true);
+    let (_source, clock) = app.counted(false, Some(500));
+    let video = app.source(&format!("videotestsrc num-buffers=150 ! {SMALL}"));
     let log = tag::video(&video);
-    video.link(&outer.pad("video_%u")).unwrap();
-    outer.set_state(gst::State::Playing);
-    outer.wait_for("stop", 1);
-    let kept = outer.kept();
-    let parts = parts::from_messages(&outer);
+    video.link(&app.pad("video_%u")).unwrap();
+    app.set_state(gst::State::Playing);
+    app.wait_for("stop", 1);
+    let kept = app.kept();
+    let parts = parts::from_messages(&app);
     assert_eq!(parts.len(), 5);
     parts::check_contiguous(&parts, kept.total(), 35e6).unwrap();
-    let sound = parts::audio(&parts, None).unwrap();
-    samples::check_continuous(&sound, &kept, &clock).unwrap();
+    let audio = parts::audio(&parts, None).unwrap();
+    samples::check_continuous(&audio, &kept, &clock).unwrap();
     let shown = sync::frame_times(&parts::video(&parts).unwrap()).unwrap();
     let found: Vec<u64> = shown
         .iter()
@@ -217,11 +216,11 @@ fn copied(
     (video, audio): (&str, &str),
     size_time: u64,
 ) -> Vec<parts::Part> {
-    let outer = App::new(mime_type, location);
-    outer.recorder.set_property("max-size-time", size_time);
-    outer.recorder.set_property("autostart", true);
-    let video = outer.source(&format!("videotestsrc num-buffers=150 ! {SMALL} ! {video}"));
-    let audio = outer.source(&format!(
+    let app = App::new(mime_type, location);
+    app.recorder.set_property("max-size-time", size_time);
+    app.recorder.set_property("autostart", true);
+    let video = app.source(&format!("videotestsrc num-buffers=150 ! {SMALL} ! {video}"));
+    let audio = app.source(&format!(
         "audiotestsrc num-buffers=500 samplesperbuffer=480 ! {STEREO} ! audioconvert ! {audio}"
     ));
     // If keyframes were requested, encoders would produce others.
@@ -234,12 +233,12 @@ fn copied(
         drop(info.data.take());
         gst::PadProbeReturn::Handled
     });
-    video.link(&outer.pad("video_%u")).unwrap();
-    audio.link(&outer.pad("audio_%u")).unwrap();
-    outer.set_state(gst::State::Playing);
-    outer.wait_for("stop", 1);
-    assert_eq!(outer.warnings(), Vec::<String>::new());
-    parts::from_messages(&outer)
+    video.link(&app.pad("video_%u")).unwrap();
+    audio.link(&app.pad("audio_%u")).unwrap();
+    app.set_state(gst::State::Playing);
+    app.wait_for("stop", 1);
+    assert_eq!(app.warnings(), Vec::<String>::new());
+    parts::from_messages(&app)
 }
 
 #[test]
@@ -309,13 +308,13 @@ fn the_last_part_is_as_long_as_its_media() {
         ("mp3", "audio/mpeg"),
     ] {
         let (_directory, path) = temp_location(&format!("ends-%d.{name}"));
-        let outer = App::new(mime_type, &path);
-        outer.recorder.set_property("max-size-time", SECOND);
-        outer.recorder.set_property("autostart", true);
-        let (_source, _) = outer.counted(false, Some(150));
-        outer.set_state(gst::State::Playing);
-        outer.wait_for("stop", 1);
-        let durations = parts::from_messages(&outer);
+        let app = App::new(mime_type, &path);
+        app.recorder.set_property("max-size-time", SECOND);
+        app.recorder.set_property("autostart", true);
+        let (_source, _) = app.counted(false, Some(150));
+        app.set_state(gst::State::Playing);
+        app.wait_for("stop", 1);
+        let durations = parts::from_messages(&app);
         let durations: Vec<u64> = durations.iter().map(|part| part.duration).collect();
         // The source's first sample may be half a sample late.
         let expected = [SECOND, 500 * MILLI];
@@ -333,20 +332,20 @@ fn the_last_part_is_as_long_as_its_media() {
 #[test]
 fn consecutive_splits_are_a_part_each() {
     let (_directory, path) = temp_location("fast-%d.wav");
-    let outer = App::new("audio/wav", &path);
-    let (source, clock) = outer.counted(false, Some(60));
+    let app = App::new("audio/wav", &path);
+    let (source, clock) = app.counted(false, Some(60));
     let splits = (20..30).map(|number| (number, "split-now"));
     let steps = std::iter::once((3, "start")).chain(splits);
-    script(&source, &outer.recorder, steps.collect());
-    outer.set_state(gst::State::Playing);
-    outer.wait_for("stop", 1);
-    let kept = outer.kept();
-    let parts = parts::from_messages(&outer);
+    script(&source, &app.recorder, steps.collect());
+    app.set_state(gst::State::Playing);
+    app.wait_for("stop", 1);
+    let kept = app.kept();
+    let parts = parts::from_messages(&app);
     let instants: Vec<u64> = parts.iter().map(|part| part.running_time / MILLI).collect();
     assert_eq!(
         instants,
         [30, 200, 210, 220, 230, 240, 250, 260, 270, 280, 290]
     );
-    let sound = parts::audio(&parts, None).unwrap();
-    samples::check_continuous(&sound, &kept, &clock).unwrap();
+    let audio = parts::audio(&parts, None).unwrap();
+    samples::check_continuous(&audio, &kept, &clock).unwrap();
 }

@@ -27,20 +27,20 @@ fn a_pre_recorded_recording_continues_in_parts() {
     let past = 1500 * MILLI;
     let mut bench = PreRecorder::new(WEBM, "webm", past);
     bench
-        .outer
+        .app
         .recorder
         .set_property("max-size-time", 700 * MILLI);
     bench.noise();
     bench.raw_video();
     bench.play();
-    bench.rest(2200 * MILLI);
-    let (before, _) = bench.start();
+    bench.rest(2315 * MILLI);
+    let (_, after) = bench.start();
     bench.rest(400 * MILLI);
-    bench.outer.act("stop");
+    bench.app.act("stop");
     let stop = bench.stopped(1).remove(0);
-    bench.outer.set_state(gst::State::Null);
+    bench.app.set_state(gst::State::Null);
     let kept = kept(&stop);
-    assert!(kept.intervals[0].0 + past <= before, "{kept:?}");
+    assert!(kept.intervals[0].0 + past <= after, "{kept:?}");
     bench.judge_parts(&kept, 3, whole::WEBM as u64);
 }
 
@@ -53,16 +53,16 @@ fn several_cameras_start_together() {
     let first = bench.sources_log();
     bench.raw_video();
     bench.play();
-    bench.rest(2200 * MILLI);
-    let (before, _) = bench.start();
+    bench.rest(2315 * MILLI);
+    let (before, after) = bench.start();
     bench.rest(300 * MILLI);
-    bench.outer.act("stop");
+    bench.app.act("stop");
     let stop = bench.stopped(1).remove(0);
-    bench.outer.set_state(gst::State::Null);
+    bench.app.set_state(gst::State::Null);
     let kept = kept(&stop);
     let begin = kept.intervals[0].0;
     assert!(
-        begin + past <= before && begin + past + KEYS + FRAME >= before,
+        begin + past <= after && begin + past + KEYS + FRAME >= before,
         "{kept:?}"
     );
     let path = bench.path(0, "webm");
@@ -97,10 +97,10 @@ fn pads_are_added_and_released_while_inactive() {
     bench.rest(900 * MILLI);
     // One more, whose past starts now.
     let late = bench
-        .outer
+        .app
         .source(&format!("videotestsrc is-live=true ! {SMALL}"));
     let frames = tag::video(&late);
-    let added = bench.outer.pad("video_%u");
+    let added = bench.app.pad("video_%u");
     late.link(&added).unwrap();
     late.parent_element()
         .unwrap()
@@ -119,11 +119,11 @@ fn pads_are_added_and_released_while_inactive() {
         .set_state(gst::State::Null)
         .unwrap();
     late.unlink(&added).unwrap();
-    bench.outer.recorder.release_request_pad(&added);
+    bench.app.recorder.release_request_pad(&added);
     bench.rest(200 * MILLI);
     bench.save();
     let one = bench.stopped(2).remove(1);
-    bench.outer.set_state(gst::State::Null);
+    bench.app.set_state(gst::State::Null);
     let codecs = |number| {
         let mut codecs = file::codecs(&bench.path(number, "webm")).unwrap();
         codecs.sort();
@@ -146,7 +146,7 @@ fn other_codecs_are_recorded_from_the_past() {
         let past = 1200 * MILLI;
         let mut bench = PreRecorder::new(mime_type, extension, past);
         let supported = bench
-            .outer
+            .app
             .recorder
             .emit_by_name::<bool>("is-type-supported", &[&mime_type]);
         if !supported {
@@ -156,17 +156,14 @@ fn other_codecs_are_recorded_from_the_past() {
         bench.noise();
         bench.raw_video();
         bench.play();
-        bench.rest(2200 * MILLI);
-        let (before, _) = bench.start();
+        bench.rest(2315 * MILLI);
+        let (_, after) = bench.start();
         bench.rest(300 * MILLI);
-        bench.outer.act("stop");
+        bench.app.act("stop");
         let stop = bench.stopped(1).remove(0);
-        bench.outer.set_state(gst::State::Null);
+        bench.app.set_state(gst::State::Null);
         let kept = kept(&stop);
-        assert!(
-            kept.intervals[0].0 + past <= before,
-            "{mime_type}: {kept:?}"
-        );
+        assert!(kept.intervals[0].0 + past <= after, "{mime_type}: {kept:?}");
         let path = bench.path(0, extension);
         let frames = sync::frame_times(&decode::video(&path, 0).unwrap()).unwrap();
         // Theora counts frames.
@@ -176,13 +173,13 @@ fn other_codecs_are_recorded_from_the_past() {
             whole::WEBM
         };
         sync::check_frames(&frames, &kept, &bench.sources(), tolerance, 0)
-            .unwrap_or_else(|err| panic!("{mime_type}: {err} {:?}", bench.outer.warnings()));
-        let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
+            .unwrap_or_else(|err| panic!("{mime_type}: {err} {:?}", bench.app.warnings()));
+        let audio = decode::audio(&path, 0, Some(48_000)).unwrap();
         let horizon = kept.intervals[0].1 as f64 + 1e9;
-        let places = position::find(&sound, horizon).unwrap();
+        let places = position::find(&audio, horizon).unwrap();
         position::check(&places, &kept, 1.1e6).unwrap_or_else(|err| panic!("{mime_type}: {err}"));
         file::decodes_without_errors(&path).unwrap();
-        assert_eq!(bench.outer.warnings(), Vec::<String>::new());
+        assert_eq!(bench.app.warnings(), Vec::<String>::new());
     }
 }
 
@@ -192,7 +189,7 @@ fn a_flush_does_not_affect_the_past() {
     let mut bench = PreRecorder::new("audio/wav", "wav", SECOND);
     bench.counted();
     let source = bench
-        .outer
+        .app
         .recorder
         .static_pad("audio_0")
         .unwrap()
@@ -214,11 +211,11 @@ fn a_flush_does_not_affect_the_past() {
     bench.rest(1500 * MILLI);
     bench.save();
     let stop = bench.stopped(1).remove(0);
-    bench.outer.set_state(gst::State::Null);
+    bench.app.set_state(gst::State::Null);
     let kept = kept(&stop);
     assert!(kept.total() >= SECOND, "{kept:?}");
-    let sound = decode::audio(&bench.path(0, "wav"), 0, None).unwrap();
-    samples::check_continuous(&sound, &kept, bench.clock()).unwrap();
+    let audio = decode::audio(&bench.path(0, "wav"), 0, None).unwrap();
+    samples::check_continuous(&audio, &kept, bench.clock()).unwrap();
 }
 
 /// At any instant, from raw and from encoded video, in any order: never later than requested, video from the
@@ -236,18 +233,18 @@ fn recordings_start_at_any_requested_instant() {
             bench.camera();
         }
         bench.play();
-        bench.rest(2200 * MILLI);
+        bench.rest(2315 * MILLI);
         let mut chance = Rng::from_env();
         let mut calls = Vec::new();
         for _ in 0..rounds {
             bench.rest(chance.below(300) * MILLI);
             calls.push(bench.start());
             bench.rest(chance.below(3) * 25 * MILLI);
-            bench.outer.act("stop");
+            bench.app.act("stop");
         }
         let stops = bench.stopped(rounds);
-        let begins = begins(&bench.outer);
-        bench.outer.set_state(gst::State::Null);
+        let begins = begins(&bench.app);
+        bench.app.set_state(gst::State::Null);
         let keys = bench.keys.lock().unwrap().clone();
         for (number, ((before, after), begin)) in calls.iter().zip(begins).enumerate() {
             assert!(begin + past <= *after, "{number}: {begin} for {after}");
@@ -285,18 +282,18 @@ fn a_save_without_space_loses_nothing() {
     let elsewhere = bench.path(1, "wav");
     let full = disk.path().join("full.wav");
     bench
-        .outer
+        .app
         .recorder
         .set_property("location", full.to_str().unwrap());
     bench.save();
-    bench.outer.wait_for("stop", 1);
+    bench.app.wait_for("stop", 1);
     bench
-        .outer
+        .app
         .recorder
         .set_property("location", elsewhere.to_str().unwrap());
     let (before, after) = bench.save();
     let stop = bench.stopped(2).remove(1);
-    bench.outer.set_state(gst::State::Null);
+    bench.app.set_state(gst::State::Null);
     let kept = kept(&stop);
     let begin = kept.intervals[0].0;
     assert!(
@@ -305,10 +302,10 @@ fn a_save_without_space_loses_nothing() {
     );
     whole::wav(&elsewhere, &kept, bench.clock()).unwrap();
     let failed = bench
-        .outer
+        .app
         .events()
         .iter()
-        .filter(|heard| heard.name == "error")
+        .filter(|event| event.name == "error")
         .count();
     assert_eq!(failed, 1, "the first could not be saved");
 }
@@ -325,17 +322,17 @@ fn saves_until_killed() {
         return;
     };
     let location = std::path::Path::new(&folder).join("%d.webm");
-    let outer = App::new(WEBM, &location);
-    outer.recorder.set_property("pre-record-time", 800 * MILLI);
-    outer.recorder.set_property("max-memory", 100_000u64);
-    let (_clock, _pictures) = outer.live();
-    outer.set_state(gst::State::Playing);
-    outer.wait_running_time(outer.running_time() + 900 * MILLI);
+    let app = App::new(WEBM, &location);
+    app.recorder.set_property("pre-record-time", 800 * MILLI);
+    app.recorder.set_property("max-memory", 100_000u64);
+    let (_clock, _pictures) = app.live();
+    app.set_state(gst::State::Playing);
+    app.wait_running_time(app.running_time() + 900 * MILLI);
     println!("kept");
     for _ in 0..1000 {
-        outer.act("start");
-        outer.act("stop");
-        outer.wait_running_time(outer.running_time() + 40 * MILLI);
+        app.act("start");
+        app.act("stop");
+        app.wait_running_time(app.running_time() + 40 * MILLI);
     }
 }
 

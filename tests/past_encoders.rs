@@ -34,7 +34,7 @@ fn on_encoder(recorder: &gst::Element, work: impl Fn(&gst::Element) + Send + Syn
 #[test]
 fn a_hanging_encoder_posts_a_warning_and_start_returns() {
     let mut bench = PreRecorder::new(WEBM, "webm", SECOND);
-    let recorder = &bench.outer.recorder;
+    let recorder = &bench.app.recorder;
     recorder.set_property("max-queue-time", 500 * MILLI);
     let gate = Arc::new((Mutex::new(true), Condvar::new()));
     let shut = gate.clone();
@@ -52,16 +52,16 @@ fn a_hanging_encoder_posts_a_warning_and_start_returns() {
     bench.raw_video();
     bench.play();
     assert!(holds_within(DEADLINE, || {
-        let warnings = bench.outer.warnings();
+        let warnings = bench.app.warnings();
         warnings.iter().any(|warning| warning.contains("hangs"))
     }));
     let (before, _) = bench.start();
     bench.rest(SECOND);
-    bench.outer.act("stop");
+    bench.app.act("stop");
     let stop = bench.stopped(1).remove(0);
     *gate.0.lock().unwrap() = false;
     gate.1.notify_all();
-    bench.outer.set_state(gst::State::Null);
+    bench.app.set_state(gst::State::Null);
     // Nothing from before the hang; after it there may be a past again.
     let kept = kept(&stop);
     assert!(
@@ -78,28 +78,28 @@ fn an_encoder_that_fails_while_recording_posts_a_warning() {
         let past = 1200 * MILLI;
         let mut bench = PreRecorder::new(mime_type, extension, past);
         // After 3 s.
-        on_encoder(&bench.outer.recorder, |encoder| fail_at(encoder, 90, || ()));
+        on_encoder(&bench.app.recorder, |encoder| fail_at(encoder, 90, || ()));
         bench.noise();
         bench.raw_video();
         bench.play();
-        bench.rest(2200 * MILLI);
-        let (before, _) = bench.start();
+        bench.rest(2315 * MILLI);
+        let called = bench.start();
         bench.rest(1500 * MILLI);
-        bench.outer.act("stop");
+        bench.app.act("stop");
         let stop = bench.stopped(1).remove(0);
         // Recorded media is also past for the next recording.
-        let (again, _) = bench.save();
+        let again = bench.save();
         let saved = bench.stopped(2).remove(1);
-        bench.outer.set_state(gst::State::Null);
+        bench.app.set_state(gst::State::Null);
         let reason = stop.fields.get::<String>("reason").unwrap();
         assert_eq!(reason, "stop", "{mime_type}");
-        let warnings = bench.outer.warnings();
+        let warnings = bench.app.warnings();
         assert_eq!(warnings.len(), 1, "{warnings:?}");
         assert!(warnings[0].contains("is replaced by"), "{warnings:?}");
-        for (number, stop, before) in [(0, stop, before), (1, saved, again)] {
+        for (number, stop, (_, after)) in [(0, stop, called), (1, saved, again)] {
             let kept = kept(&stop);
             let begin = kept.intervals[0].0;
-            assert!(begin + past <= before, "{mime_type}: {kept:?}");
+            assert!(begin + past <= after, "{mime_type}: {kept:?}");
             let path = bench.path(number, extension);
             let frames = sync::frame_times(&decode::video(&path, 0).unwrap()).unwrap();
             // Theora counts frames.
@@ -119,20 +119,17 @@ fn an_encoder_that_fails_while_recording_posts_a_warning() {
 #[test]
 fn an_encoder_that_fails_while_inactive_empties_the_past() {
     let mut bench = PreRecorder::new(WEBM, "webm", 3 * SECOND);
-    on_encoder(&bench.outer.recorder, |encoder| fail_at(encoder, 45, || ()));
+    on_encoder(&bench.app.recorder, |encoder| fail_at(encoder, 45, || ()));
     bench.noise();
     bench.raw_video();
     bench.play();
-    assert!(holds_within(DEADLINE, || !bench
-        .outer
-        .warnings()
-        .is_empty()));
-    let failed = bench.outer.running_time();
+    assert!(holds_within(DEADLINE, || !bench.app.warnings().is_empty()));
+    let failed = bench.app.running_time();
     bench.rest(800 * MILLI);
     bench.save();
     let stop = bench.stopped(1).remove(0);
-    bench.outer.set_state(gst::State::Null);
-    let warnings = bench.outer.warnings();
+    bench.app.set_state(gst::State::Null);
+    let warnings = bench.app.warnings();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     let kept = kept(&stop);
     // The frame visible then may be kept again.
@@ -145,7 +142,7 @@ fn an_encoder_that_fails_while_inactive_empties_the_past() {
 #[test]
 fn an_encoder_that_is_slow_to_start_loses_no_frame() {
     let mut bench = PreRecorder::new(WEBM, "webm", SECOND);
-    let recorder = &bench.outer.recorder;
+    let recorder = &bench.app.recorder;
     recorder.set_property("max-queue-time", 10 * SECOND);
     on_encoder(recorder, |_| {
         std::thread::sleep(Duration::from_millis(1200));
@@ -156,10 +153,10 @@ fn an_encoder_that_is_slow_to_start_loses_no_frame() {
     bench.rest(100 * MILLI);
     bench.start();
     bench.rest(1500 * MILLI);
-    bench.outer.act("stop");
+    bench.app.act("stop");
     let stop = bench.stopped(1).remove(0);
-    bench.outer.set_state(gst::State::Null);
-    assert_eq!(bench.outer.warnings(), Vec::<String>::new());
+    bench.app.set_state(gst::State::Null);
+    assert_eq!(bench.app.warnings(), Vec::<String>::new());
     let path = bench.path(0, "webm");
     let frames = sync::frame_times(&decode::video(&path, 0).unwrap()).unwrap();
     // The first frame arrived slightly before the audio, or after it.
@@ -173,7 +170,7 @@ fn an_encoder_that_is_slow_to_start_loses_no_frame() {
 fn an_encoder_that_is_slow_to_start_loses_no_frame_of_a_part() {
     for sleeps_inside in [false, true] {
         let mut bench = PreRecorder::new(WEBM, "webm", SECOND);
-        let recorder = &bench.outer.recorder;
+        let recorder = &bench.app.recorder;
         recorder.set_property("max-queue-time", 10 * SECOND);
         recorder.set_property("max-size-time", 300 * MILLI);
         on_encoder(recorder, move |encoder| {
@@ -192,11 +189,11 @@ fn an_encoder_that_is_slow_to_start_loses_no_frame_of_a_part() {
         bench.play();
         bench.rest(100 * MILLI);
         bench.start();
-        bench.rest(2200 * MILLI);
-        bench.outer.act("stop");
+        bench.rest(2315 * MILLI);
+        bench.app.act("stop");
         let stop = bench.stopped(1).remove(0);
-        bench.outer.set_state(gst::State::Null);
-        assert_eq!(bench.outer.warnings(), Vec::<String>::new());
+        bench.app.set_state(gst::State::Null);
+        assert_eq!(bench.app.warnings(), Vec::<String>::new());
         let kept = kept(&stop);
         // The first frame arrived slightly before the audio, or after it: then it is visible from the start.
         let late = bench.sources()[0].saturating_sub(kept.intervals[0].0);
@@ -215,7 +212,7 @@ fn a_track_without_data_so_far_starts_at_the_cut() {
     bench.raw_video();
     let gate = Arc::new((Mutex::new(true), Condvar::new()));
     let shut = gate.clone();
-    let pad = bench.outer.recorder.static_pad("video_0").unwrap();
+    let pad = bench.app.recorder.static_pad("video_0").unwrap();
     pad.peer()
         .unwrap()
         .add_probe(gst::PadProbeType::BUFFER, move |_, _| {
@@ -230,9 +227,9 @@ fn a_track_without_data_so_far_starts_at_the_cut() {
     *gate.0.lock().unwrap() = false;
     gate.1.notify_all();
     bench.rest(SECOND);
-    bench.outer.act("stop");
+    bench.app.act("stop");
     let stop = bench.stopped(1).remove(0);
-    bench.outer.set_state(gst::State::Null);
+    bench.app.set_state(gst::State::Null);
     let path = bench.path(0, "webm");
     let frames = sync::frame_times(&decode::video(&path, 0).unwrap()).unwrap();
     sync::check_frames(&frames, &kept(&stop), &bench.sources(), FRAME as f64, 1).unwrap();
@@ -244,7 +241,7 @@ fn a_track_without_data_so_far_starts_at_the_cut() {
 #[test]
 fn an_encoder_with_a_lookahead_holds_back_no_frame_of_a_recording() {
     let mut bench = PreRecorder::new(WEBM, "webm", SECOND);
-    let recorder = &bench.outer.recorder;
+    let recorder = &bench.app.recorder;
     recorder.connect("encoder-setup", false, |values| {
         let encoder = values[2].get::<gst::Element>().unwrap();
         if encoder.factory().unwrap().name() == "vp8enc" {
@@ -256,7 +253,7 @@ fn an_encoder_with_a_lookahead_holds_back_no_frame_of_a_recording() {
     bench.raw_video();
     let gate = Arc::new((Mutex::new(false), Condvar::new()));
     let shut = gate.clone();
-    let pad = bench.outer.recorder.static_pad("video_0").unwrap();
+    let pad = bench.app.recorder.static_pad("video_0").unwrap();
     pad.peer()
         .unwrap()
         .add_probe(gst::PadProbeType::BUFFER, move |_, _| {
@@ -266,19 +263,19 @@ fn an_encoder_with_a_lookahead_holds_back_no_frame_of_a_recording() {
             gst::PadProbeReturn::Ok
         });
     bench.play();
-    bench.rest(2500 * MILLI);
+    bench.rest(2515 * MILLI);
     bench.start();
     bench.rest(SECOND);
-    bench.outer.act("stop");
+    bench.app.act("stop");
     *gate.0.lock().unwrap() = true;
     let first = bench.stopped(1).remove(0);
     *gate.0.lock().unwrap() = false;
     gate.1.notify_all();
-    bench.rest(2500 * MILLI);
+    bench.rest(2515 * MILLI);
     bench.save();
     let second = bench.stopped(2).remove(1);
-    bench.outer.set_state(gst::State::Null);
-    assert_eq!(bench.outer.warnings(), Vec::<String>::new());
+    bench.app.set_state(gst::State::Null);
+    assert_eq!(bench.app.warnings(), Vec::<String>::new());
     for (number, stop) in [first, second].iter().enumerate() {
         bench.judge_webm(number, stop);
     }

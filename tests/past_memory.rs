@@ -58,16 +58,16 @@ fn unlinked_file_in(directory: &Path) -> u64 {
 fn an_hour_of_the_past_needs_a_file_of_its_size() {
     let time = tenth(3600);
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let outer = App::new("video/webm;codecs=vp8", &directory.path().join("%d.webm"));
-    let recorder = &outer.recorder;
+    let app = App::new("video/webm;codecs=vp8", &directory.path().join("%d.webm"));
+    let recorder = &app.recorder;
     recorder.set_property("pre-record-time", time * SECOND);
     recorder.set_property("max-memory", MAX_MEMORY);
     recorder.set_property("temp-dir", directory.path().to_str().unwrap());
-    let pad = outer.pad("video_%u");
-    outer.set_state(gst::State::Ready);
+    let pad = app.pad("video_%u");
+    app.set_state(gst::State::Ready);
     let caps = "video/x-vp8,width=320,height=240,framerate=30/1";
     let feed = Feed::new(&pad, &caps.parse().unwrap(), Upstream::NotLive);
-    outer.set_state(gst::State::Playing);
+    app.set_state(gst::State::Playing);
     let before = resident();
     let (mut most, mut largest) = (0, 0);
     // And more, which replaces what was dropped.
@@ -80,7 +80,7 @@ fn an_hour_of_the_past_needs_a_file_of_its_size() {
     }
     let stats = recorder.property::<gst::Structure>("stats");
     let kept = stats.get::<u64>("pre-recorded").unwrap();
-    outer.set_state(gst::State::Null);
+    app.set_state(gst::State::Null);
     println!(
         "{time} s: RSS at most {} MiB, {} before; file {:.3} of what is kept; {} s kept",
         most / MIB,

@@ -16,7 +16,7 @@ const WEBM: &str = "video/webm;codecs=\"vp8,opus\"";
 
 /// How much of the past is kept, in nanoseconds.
 fn pre_recorded(bench: &PreRecorder) -> u64 {
-    let stats = bench.outer.recorder.property::<gst::Structure>("stats");
+    let stats = bench.app.recorder.property::<gst::Structure>("stats");
     stats.get("pre-recorded").unwrap()
 }
 
@@ -30,7 +30,7 @@ fn only_a_change_of_the_encoders_output_restarts_it() {
     bench.noise();
     bench.raw_video();
     bench.play();
-    let recorder = bench.outer.recorder.clone();
+    let recorder = bench.app.recorder.clone();
     let elsewhere = bench.directory.path().join("elsewhere-%d.webm");
     let matroska = bench.directory.path().join("other-%d.mkv");
     let changes = [
@@ -54,8 +54,8 @@ fn only_a_change_of_the_encoders_output_restarts_it() {
         let kept = pre_recorded(&bench);
         assert_eq!(kept < SECOND / 2, is_anew, "{property}={value}: {kept}");
     }
-    bench.outer.set_state(gst::State::Null);
-    assert_eq!(bench.outer.warnings(), Vec::<String>::new());
+    bench.app.set_state(gst::State::Null);
+    assert_eq!(bench.app.warnings(), Vec::<String>::new());
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn bit_rates_change_in_the_running_encoder() {
     let mut bench = PreRecorder::new(WEBM, "webm", 30 * SECOND);
     let encoders = Arc::<Mutex<Vec<gst::Element>>>::default();
     let made = encoders.clone();
-    let recorder = bench.outer.recorder.clone();
+    let recorder = bench.app.recorder.clone();
     recorder.connect("encoder-setup", false, move |values| {
         let encoder = values[2].get::<gst::Element>().unwrap();
         made.lock().unwrap().push(encoder);
@@ -79,7 +79,7 @@ fn bit_rates_change_in_the_running_encoder() {
     assert_eq!(encoders.len(), 1, "{encoders:?}");
     assert_eq!(encoders[0].property::<i32>("target-bitrate"), 400_000);
     drop(encoders);
-    bench.outer.set_state(gst::State::Null);
+    bench.app.set_state(gst::State::Null);
 }
 
 #[test]
@@ -90,10 +90,10 @@ fn it_can_be_saved_in_paused() {
     bench.raw_video();
     bench.play();
     bench.rest(1800 * MILLI);
-    bench.outer.set_state(gst::State::Paused);
+    bench.app.set_state(gst::State::Paused);
     bench.save();
     let stop = bench.stopped(1).remove(0);
-    bench.outer.set_state(gst::State::Null);
+    bench.app.set_state(gst::State::Null);
     let kept = kept(&stop);
     assert!(kept.total() >= past, "{kept:?}");
     let path = bench.path(0, "webm");
@@ -112,20 +112,20 @@ fn pauses_of_a_recording_that_began_before_the_call_are_exact_to_the_sample() {
     bench.counted();
     bench.play();
     bench.rest(SECOND);
-    let (before, _) = bench.start();
+    let (_, after) = bench.start();
     let mut calls = Vec::new();
     for _ in 0..3 {
         bench.rest(90 * MILLI);
-        calls.push(bench.outer.act("pause"));
+        calls.push(bench.app.act("pause"));
         bench.rest(70 * MILLI);
-        calls.push(bench.outer.act("resume"));
+        calls.push(bench.app.act("resume"));
     }
     bench.rest(90 * MILLI);
-    bench.outer.act("stop");
+    bench.app.act("stop");
     let stop = bench.stopped(1).remove(0);
-    bench.outer.set_state(gst::State::Null);
+    bench.app.set_state(gst::State::Null);
     let kept = kept(&stop);
-    assert!(kept.intervals[0].0 + past <= before + MILLI, "{kept:?}");
+    assert!(kept.intervals[0].0 + past <= after + MILLI, "{kept:?}");
     let cuts = kept.intervals.iter().flat_map(|(from, to)| [*from, *to]);
     for (cut, (before, after)) in cuts.skip(1).zip(calls) {
         assert!(
@@ -143,23 +143,23 @@ fn a_muted_video_track_is_black_in_the_past() {
     let mut bench = PreRecorder::new(WEBM, "webm", past);
     bench.raw_video();
     let log: tag::FrameLog = bench.sources_log();
-    bench.outer.set_state(gst::State::Playing);
+    bench.app.set_state(gst::State::Playing);
     assert!(holds_within(DEADLINE, || !log.lock().unwrap().is_empty()));
     bench.rest(800 * MILLI);
-    let pad = bench.outer.recorder.static_pad("video_0").unwrap();
-    let muted = bench.outer.running_time();
+    let pad = bench.app.recorder.static_pad("video_0").unwrap();
+    let muted = bench.app.running_time();
     pad.set_property("mute", true);
     bench.rest(400 * MILLI);
-    let unmuted = bench.outer.running_time();
+    let unmuted = bench.app.running_time();
     pad.set_property("mute", false);
     bench.rest(600 * MILLI);
     bench.save();
     let stop = bench.stopped(1).remove(0);
-    bench.outer.set_state(gst::State::Null);
+    bench.app.set_state(gst::State::Null);
     let begin = kept(&stop).intervals[0].0 as f64;
-    let pictures = decode::video(&bench.path(0, "webm"), 0).unwrap();
+    let frames = decode::video(&bench.path(0, "webm"), 0).unwrap();
     let mut black = 0;
-    for frame in &pictures.frames {
+    for frame in &frames.frames {
         let at = begin + frame.recorded;
         let (from, to) = (muted as f64, unmuted as f64);
         let near = (at - from).abs().min((at - to).abs());
@@ -174,5 +174,5 @@ fn a_muted_video_track_is_black_in_the_past() {
             );
         }
     }
-    assert!(black > 8, "{black} of {}", pictures.frames.len());
+    assert!(black > 8, "{black} of {}", frames.frames.len());
 }

@@ -84,8 +84,8 @@ fn fifty_recordings_do_not_affect_the_preview() {
     assert!(longest < INTERVAL, "the recorder held up the source");
 
     app.set_state(gst::State::Null);
-    let heard = app.events();
-    let stops = heard.iter().filter(|heard| heard.name == "stop");
+    let events = app.events();
+    let stops = events.iter().filter(|event| event.name == "stop");
     for (round, stop) in stops.enumerate() {
         let path = directory.path().join(format!("round-{round:05}.webm"));
         file::decodes_without_errors(&path).unwrap();

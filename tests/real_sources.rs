@@ -27,8 +27,8 @@ fn pad_of(pipeline: &gst::Pipeline, name: &str) -> gst::Pad {
 
 /// How much later the audio is than when it was played, in ns: that of most windows, and the number of others.
 fn distance(take: &Take, kept: &common::judge::kept::Kept) -> (f64, usize, usize) {
-    let sound = decode::audio(&take.path, 0, Some(48_000)).unwrap();
-    let places = position::find(&sound, 40e9).unwrap();
+    let audio = decode::audio(&take.path, 0, Some(48_000)).unwrap();
+    let places = position::find(&audio, 40e9).unwrap();
     let mut found: Vec<f64> = places
         .iter()
         .filter_map(|p| Some(kept.source_at(p.recorded) - p.source?))

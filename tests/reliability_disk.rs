@@ -34,8 +34,8 @@ fn location_on_a_full_disk() {
         // Only the last block may be incomplete.
         let frames = media::frames(&path);
         assert!(frames > 10, "{path}: {frames}");
-        let sound = media::sound(&path, 0).len();
-        assert!(sound > 48_000, "{path}: {sound}");
+        let audio = media::sound(&path, 0).len();
+        assert!(audio > 48_000, "{path}: {audio}");
     }
     // The next recording goes to a disk with space.
     let path = rig.path("elsewhere.mkv");

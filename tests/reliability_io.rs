@@ -285,8 +285,8 @@ fn upstream_continues(rig: &Rig, tracks: &[Track]) {
 fn assert_plays_so_far(path: &str) {
     let frames = media::frames(path);
     assert!(frames > 10, "{path}: {frames}");
-    let sound = media::sound(path, 0).len();
-    assert!(sound > 16_000, "{path}: {sound}");
+    let audio = media::sound(path, 0).len();
+    assert!(audio > 16_000, "{path}: {audio}");
 }
 
 fn records_elsewhere(rig: &Rig, tracks: &[Track]) {

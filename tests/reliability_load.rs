@@ -293,15 +293,15 @@ fn slow_encoder(mime_type: &str, (width, height): (usize, usize), time: Duration
     let duration = rig.messages.all();
     let duration = duration.iter().find(|e| e.kind == Kind::Stop).unwrap();
     let duration = duration.time("duration");
-    let sound = decode::audio(file, 0, None).unwrap();
+    let decoded = decode::audio(file, 0, None).unwrap();
     let expected = duration * 48_000 / 1_000_000_000;
     assert!(
-        sound.len().abs_diff(expected) <= 1,
+        decoded.len().abs_diff(expected) <= 1,
         "{} of {expected}",
-        sound.len()
+        decoded.len()
     );
-    assert!(sound.holes(1.5e6).is_empty());
-    let broken = sound
+    assert!(decoded.holes(1.5e6).is_empty());
+    let broken = decoded
         .samples
         .windows(2)
         .filter(|pair| {
@@ -629,13 +629,13 @@ fn a_day_with_thousands_of_pauses() {
     assert_eq!(*ended.lock().unwrap(), Some(recorded));
     let times = media_times(&path);
     let last = times.last().unwrap() * SECOND as f64 + FRAME as f64;
-    let sound = decode::audio(Path::new(&path), 0, None).unwrap();
-    let sound_end = sound.time_of(sound.len());
+    let audio = decode::audio(Path::new(&path), 0, None).unwrap();
+    let sound_end = audio.time_of(audio.len());
     eprintln!(
         "{} h with {pauses} pauses: audio ends at {sound_end}, video at {last}, {grown} bytes more",
         now / SECOND / 3600
     );
-    assert_eq!(sound.len(), recorded * RATE / SECOND);
+    assert_eq!(audio.len(), recorded * RATE / SECOND);
     assert!(
         (sound_end - last).abs() < FRAME as f64,
         "{sound_end} {last}"

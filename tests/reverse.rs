@@ -31,27 +31,27 @@ fn play(take: &Take, rate: f64, layout: gst_audio::AudioLayout) {
     } else {
         info
     };
-    let sound = take.sound(&reported, None);
-    let pictures = take.pictures(&small(), None);
-    for source in [&sound, &pictures] {
+    let audio = take.audio(&reported, None);
+    let video = take.video(&small(), None);
+    for source in [&audio, &video] {
         source.segment(&backwards(rate));
     }
     take.roll();
-    for source in [&sound, &pictures] {
+    for source in [&audio, &video] {
         source.introduce();
     }
     for n in (0..50).rev() {
-        pictures.push(shot(&small(), n * FRAME));
+        video.push(shot(&small(), n * FRAME));
         for part in (n * 4..n * 4 + 4).rev() {
-            sound.push(if planar {
+            audio.push(if planar {
                 in_planes(tick(part))
             } else {
                 tick(part)
             });
         }
     }
-    sound.end();
-    pictures.end();
+    audio.end();
+    video.end();
     take.wrap();
 }
 
@@ -77,9 +77,9 @@ fn in_planes(buffer: gst::Buffer) -> gst::Buffer {
 
 fn assert_backwards(take: &Take) {
     take.decodes_without_errors();
-    let sound = decode::audio(&take.path, 0, None).unwrap();
-    assert_eq!(sound.len(), 96_000);
-    for (n, frame) in sound.samples.chunks_exact(2).enumerate() {
+    let audio = decode::audio(&take.path, 0, None).unwrap();
+    assert_eq!(audio.len(), 96_000);
+    for (n, frame) in audio.samples.chunks_exact(2).enumerate() {
         let expected = counted::Reading::Index(95_999 - n as u64);
         assert_eq!(counted::read(frame), expected, "sample {n}");
     }

@@ -93,14 +93,14 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-fn stop_reason(outer: &App) -> String {
-    let heard = outer.events();
-    let stop = heard.iter().rfind(|heard| heard.name == "stop").unwrap();
+fn stop_reason(app: &App) -> String {
+    let events = app.events();
+    let stop = events.iter().rfind(|event| event.name == "stop").unwrap();
     stop.fields.get("reason").unwrap()
 }
 
 /// Samples of the parts that still exist: the last ones, without a gap.
-fn the_last_are_whole(outer: &App, reported: &[parts::Part], least: usize) {
+fn the_last_are_whole(app: &App, reported: &[parts::Part], least: usize) {
     let there: Vec<_> = reported
         .iter()
         .filter(|part| part.path.exists())
@@ -112,14 +112,14 @@ fn the_last_are_whole(outer: &App, reported: &[parts::Part], least: usize) {
         reported.len() - there.len()
     );
     for part in &there {
-        let sound = parts::audio(std::slice::from_ref(part), None).unwrap();
-        let lasts = sound.len() as u64 * 1_000 / 48;
+        let audio = parts::audio(std::slice::from_ref(part), None).unwrap();
+        let lasts = audio.len() as u64 * 1_000 / 48;
         assert!(
             lasts.abs_diff(part.duration / 1_000) < 100,
             "{part:?}: {lasts}"
         );
     }
-    assert_eq!(outer.warnings(), Vec::<String>::new());
+    assert_eq!(app.warnings(), Vec::<String>::new());
 }
 
 #[test]
@@ -127,32 +127,32 @@ fn max_files_counts_over_all_recordings() {
     let (directory, path) = temp_location("ring-%02d.wav");
     std::fs::write(directory.path().join("ring-00.wav"), "older").unwrap();
     std::fs::write(directory.path().join("ring-77.wav"), "of another").unwrap();
-    let outer = App::new("audio/wav", &path);
-    outer.recorder.set_property("max-files", 3u32);
-    outer.recorder.set_property("blob-messages", true);
-    let (_source, clock) = outer.counted(true, None);
-    outer.set_state(gst::State::Playing);
+    let app = App::new("audio/wav", &path);
+    app.recorder.set_property("max-files", 3u32);
+    app.recorder.set_property("blob-messages", true);
+    let (_source, clock) = app.counted(true, None);
+    app.set_state(gst::State::Playing);
     assert!(holds_within(DEADLINE, || clock.has_started()));
     let watcher = Watcher::of(directory.path());
     for recording in 1..=2 {
-        outer.act("start");
+        app.act("start");
         for _ in 0..3 {
-            outer.wait_running_time(outer.running_time() + 60 * MILLI);
-            outer.act("split-now");
+            app.wait_running_time(app.running_time() + 60 * MILLI);
+            app.act("split-now");
         }
-        outer.wait_running_time(outer.running_time() + 60 * MILLI);
-        outer.act("stop");
-        outer.wait_for("stop", recording);
+        app.wait_running_time(app.running_time() + 60 * MILLI);
+        app.act("stop");
+        app.wait_for("stop", recording);
     }
     // And that of another recorder.
     assert_eq!(watcher.end().files, 4);
     let expected = ["ring-05.wav", "ring-06.wav", "ring-07.wav", "ring-77.wav"];
     assert_eq!(names(directory.path()), expected);
     // All have been reported, and their blobs are still readable.
-    let reported = parts::from_messages(&outer);
+    let reported = parts::from_messages(&app);
     assert_eq!(reported.len(), 8);
-    let heard = outer.events();
-    let blobs = heard.iter().filter(|heard| heard.name == "data-available");
+    let events = app.events();
+    let blobs = events.iter().filter(|event| event.name == "data-available");
     for (blob, part) in blobs.zip(&reported) {
         let sample = blob.fields.get::<gst::Sample>("sample").unwrap();
         let bytes = sample.buffer().unwrap().map_readable().unwrap();
@@ -163,8 +163,8 @@ fn max_files_counts_over_all_recordings() {
             path: copy,
             ..part.clone()
         };
-        let sound = parts::audio(&[part], None).unwrap();
-        assert!(sound.samples.len() > 1_000);
+        let audio = parts::audio(&[part], None).unwrap();
+        assert!(audio.samples.len() > 1_000);
     }
 }
 
@@ -173,25 +173,25 @@ fn max_files_counts_over_all_recordings() {
 fn max_total_bytes_is_never_exceeded() {
     for (live, limit, buffers) in [(false, 2_000_000, 4_000), (true, 500_000, 400)] {
         let (directory, path) = temp_location("ring-%02d.wav");
-        let outer = App::new("audio/wav", &path);
-        outer.recorder.set_property("max-total-bytes", limit);
-        outer.recorder.set_property("autostart", true);
-        let (_source, _) = outer.counted(live, Some(buffers));
+        let app = App::new("audio/wav", &path);
+        app.recorder.set_property("max-total-bytes", limit);
+        app.recorder.set_property("autostart", true);
+        let (_source, _) = app.counted(live, Some(buffers));
         let watcher = Watcher::of(directory.path());
-        outer.set_state(gst::State::Playing);
-        outer.wait_for("stop", 1);
+        app.set_state(gst::State::Playing);
+        app.wait_for("stop", 1);
         let seen = watcher.end();
         println!("{seen:?} of {limit}");
         assert!(seen.bytes <= limit, "{seen:?}");
         assert!(seen.bytes > limit * 3 / 4, "{seen:?}");
-        let reported = parts::from_messages(&outer);
+        let reported = parts::from_messages(&app);
         assert!(reported.len() > 3, "{reported:?}");
         assert!(
             reported.iter().all(|part| part.size <= limit / 2),
             "{reported:?}"
         );
-        the_last_are_whole(&outer, &reported, 2);
-        assert_eq!(stop_reason(&outer), "end-of-stream");
+        the_last_are_whole(&app, &reported, 2);
+        assert_eq!(stop_reason(&app), "end-of-stream");
     }
 }
 
@@ -199,31 +199,31 @@ fn max_total_bytes_is_never_exceeded() {
 #[test]
 fn max_total_bytes_includes_an_index_at_the_end() {
     let (directory, path) = temp_location("ring-%02d.mp4");
-    let outer = App::new("video/mp4;codecs=\"avc1,opus\"", &path);
+    let app = App::new("video/mp4;codecs=\"avc1,opus\"", &path);
     let limit = 260_000u64;
-    outer.recorder.set_property("max-total-bytes", limit);
-    outer.recorder.set_property("autostart", true);
-    let (_source, _) = outer.counted(false, Some(1_500));
-    let video = outer.source(&format!(
+    app.recorder.set_property("max-total-bytes", limit);
+    app.recorder.set_property("autostart", true);
+    let (_source, _) = app.counted(false, Some(1_500));
+    let video = app.source(&format!(
         "videotestsrc num-buffers=450 ! {}",
         common::app::SMALL
     ));
     let _log = common::signal::tag::video(&video);
-    video.link(&outer.pad("video_%u")).unwrap();
+    video.link(&app.pad("video_%u")).unwrap();
     let watcher = Watcher::of(directory.path());
-    outer.set_state(gst::State::Playing);
-    outer.wait_for("stop", 1);
+    app.set_state(gst::State::Playing);
+    app.wait_for("stop", 1);
     let seen = watcher.end();
     println!("{seen:?} of {limit}");
     assert!(seen.bytes <= limit, "{seen:?}");
-    let reported = parts::from_messages(&outer);
+    let reported = parts::from_messages(&app);
     assert!(reported.len() > 3, "{reported:?}");
     let there: Vec<_> = reported.iter().filter(|part| part.path.exists()).collect();
     assert!(!there.is_empty());
     for part in there {
         common::judge::file::decodes_without_errors(&part.path).unwrap();
     }
-    assert_eq!(outer.warnings(), Vec::<String>::new());
+    assert_eq!(app.warnings(), Vec::<String>::new());
 }
 
 #[test]
@@ -232,29 +232,29 @@ fn without_deletable_files_a_recording_ends_at_min_free_space() {
         return;
     };
     let least = 1_000_000u64;
-    let outer = App::new("audio/wav", &disk.path().join("%d.wav"));
-    outer.recorder.set_property("min-free-space", least);
-    let (_source, clock) = outer.counted(true, None);
-    outer.set_state(gst::State::Playing);
+    let app = App::new("audio/wav", &disk.path().join("%d.wav"));
+    app.recorder.set_property("min-free-space", least);
+    let (_source, clock) = app.counted(true, None);
+    app.set_state(gst::State::Playing);
     assert!(holds_within(DEADLINE, || clock.has_started()));
     let watcher = Watcher::of(disk.path());
-    outer.act("start");
-    outer.wait_for("stop", 1);
+    app.act("start");
+    app.wait_for("stop", 1);
     let seen = watcher.end();
     println!("{seen:?}");
     assert!(seen.free.unwrap() >= least, "{seen:?}");
     assert!(seen.free.unwrap() < least + 400_000, "{seen:?}");
-    assert_eq!(stop_reason(&outer), "min-free-space");
-    let kept = outer.kept();
-    let reported = parts::from_messages(&outer);
+    assert_eq!(stop_reason(&app), "min-free-space");
+    let kept = app.kept();
+    let reported = parts::from_messages(&app);
     assert_eq!(reported.len(), 1, "{reported:?}");
     parts::check_contiguous(&reported, kept.total(), 100_000.0).unwrap();
-    let sound = parts::audio(&reported, None).unwrap();
-    samples::check_continuous(&sound, &kept, &clock).unwrap();
+    let audio = parts::audio(&reported, None).unwrap();
+    samples::check_continuous(&audio, &kept, &clock).unwrap();
     // Less is free than required.
     let filler = vec![7u8; 400_000];
     std::fs::write(disk.path().join("filler"), filler).unwrap();
-    let error = outer
+    let error = app
         .recorder
         .emit_by_name::<Option<glib::Error>>("start", &[]);
     let error = error.expect("an error");
@@ -269,39 +269,39 @@ fn the_oldest_files_are_deleted_at_min_free_space() {
         return;
     };
     let least = 1_000_000u64;
-    let outer = App::new("audio/wav", &disk.path().join("%02d.wav"));
+    let app = App::new("audio/wav", &disk.path().join("%02d.wav"));
     for (name, value) in [("min-free-space", least), ("max-size-bytes", 400_000)] {
-        outer.recorder.set_property(name, value);
+        app.recorder.set_property(name, value);
     }
-    outer.recorder.set_property("max-files", 100u32);
-    outer.recorder.set_property("autostart", true);
+    app.recorder.set_property("max-files", 100u32);
+    app.recorder.set_property("autostart", true);
     // Twenty times as fast as live.
-    let source = outer.source(&format!(
+    let source = app.source(&format!(
         "audiotestsrc num-buffers=2500 samplesperbuffer=480 ! {} ! identity sleep-time=500",
         common::app::STEREO
     ));
-    source.link(&outer.pad("audio_%u")).unwrap();
+    source.link(&app.pad("audio_%u")).unwrap();
     let watcher = Watcher::of(disk.path());
-    outer.set_state(gst::State::Playing);
-    outer.wait_for("stop", 1);
+    app.set_state(gst::State::Playing);
+    app.wait_for("stop", 1);
     let seen = watcher.end();
     println!("{seen:?}");
     assert!(seen.free.unwrap() >= least, "{seen:?}");
-    assert_eq!(stop_reason(&outer), "end-of-stream");
-    let reported = parts::from_messages(&outer);
+    assert_eq!(stop_reason(&app), "end-of-stream");
+    let reported = parts::from_messages(&app);
     assert!(reported.len() > 10, "{reported:?}");
-    the_last_are_whole(&outer, &reported, 3);
+    the_last_are_whole(&app, &reported, 3);
 }
 
 #[test]
 fn max_total_bytes_requires_parts() {
     let (_directory, path) = temp_location("one.wav");
-    let outer = App::new("audio/wav", &path);
-    outer.recorder.set_property("max-total-bytes", 1_000_000u64);
-    let (_source, clock) = outer.counted(true, None);
-    outer.set_state(gst::State::Playing);
+    let app = App::new("audio/wav", &path);
+    app.recorder.set_property("max-total-bytes", 1_000_000u64);
+    let (_source, clock) = app.counted(true, None);
+    app.set_state(gst::State::Playing);
     assert!(holds_within(DEADLINE, || clock.has_started()));
-    let error = outer
+    let error = app
         .recorder
         .emit_by_name::<Option<glib::Error>>("start", &[]);
     let error = error.expect("an error");

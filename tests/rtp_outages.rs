@@ -166,8 +166,8 @@ fn record(format: (&str, Codec, Codec), who: Away, seconds: u64) -> Recording {
         away: Vec::new(),
     };
     let network = |port| Network::new(port, Instant::now(), faults.clone());
-    let (pictures, video_port) = network(ports[0]);
-    let (sound, audio_port) = network(ports[1]);
+    let (frames, video_port) = network(ports[0]);
+    let (packets, audio_port) = network(ports[1]);
     let sending = sender(&app.pipeline, video, audio, [video_port, audio_port]);
     let flows = || come.iter().all(|pad| pad.current_caps().is_some());
     assert!(holds_within(DEADLINE, flows), "packets come");
@@ -175,7 +175,7 @@ fn record(format: (&str, Codec, Codec), who: Away, seconds: u64) -> Recording {
     let away = started + 3 * SECOND..started + (3 + seconds) * SECOND;
     let end = away.end + 4 * SECOND;
     let set_down = |down| {
-        [(Away::Audio, &pictures), (Away::Video, &sound)]
+        [(Away::Audio, &frames), (Away::Video, &packets)]
             .iter()
             .filter(|(other, _)| who != *other)
             .for_each(|(_, network)| network.set_down(down));
@@ -238,12 +238,12 @@ fn assert_others_go_on(what: &str, recording: &Recording, who: Away) {
     const OPEN: u64 = 2 * SECOND;
     let (reached, arrived) = match who {
         Away::Video => {
-            let sound = decode::audio(&recording.meanwhile, 0, None).unwrap();
-            (sound.blocks.last().unwrap().1, recording.reached[1])
+            let audio = decode::audio(&recording.meanwhile, 0, None).unwrap();
+            (audio.blocks.last().unwrap().1, recording.reached[1])
         }
         _ => {
-            let pictures = decode::video(&recording.meanwhile, 0).unwrap();
-            let last = pictures.frames.last().unwrap().recorded;
+            let frames = decode::video(&recording.meanwhile, 0).unwrap();
+            let last = frames.frames.last().unwrap().recorded;
             (last, recording.reached[0])
         }
     };
@@ -260,10 +260,10 @@ fn judge_pictures(
     recording: &Recording,
     who: Away,
     packets: &Copied,
-    pictures: &decode::DecodedVideo,
+    frames: &decode::DecodedVideo,
 ) {
     // Losses have left some of them unreadable.
-    let readable = pictures.frames.iter();
+    let readable = frames.frames.iter();
     let readable = readable.filter_map(|picture| Some((picture.recorded, picture.source? as f64)));
     let mut readable: Vec<_> = readable.collect();
     readable.dedup_by_key(|(_, source)| *source);
@@ -283,10 +283,10 @@ fn judge_sound(
     recording: &Recording,
     who: Away,
     packets: &Copied,
-    sound: &decode::DecodedAudio,
+    audio: &decode::DecodedAudio,
 ) {
-    let (first, last) = (sound.blocks[0], sound.blocks[sound.blocks.len() - 1]);
-    let counted = first.1 + (last.0 - first.0) as f64 * 1e9 / f64::from(sound.rate);
+    let (first, last) = (audio.blocks[0], audio.blocks[audio.blocks.len() - 1]);
+    let counted = first.1 + (last.0 - first.0) as f64 * 1e9 / f64::from(audio.rate);
     // Upstream's timestamps may drift from its samples; the recorder must not add to that.
     let added = last.1 - counted - packets.drift as f64;
     assert!(
@@ -295,7 +295,7 @@ fn judge_sound(
         last.1,
         packets.drift
     );
-    let places = position::find(sound, recording.end as f64).unwrap();
+    let places = position::find(audio, recording.end as f64).unwrap();
     let heard = places.iter();
     let heard = heard.filter_map(|place| Some((place.recorded, place.source?)));
     let heard: Vec<_> = heard.collect();
@@ -317,7 +317,7 @@ fn judge(what: &str, recording: &Recording, who: Away) {
         "{what}: audio drifts by {} ms upstream, {silence} packets of silence",
         packets[1].drift / 1_000_000
     );
-    let pictures = [
+    let frames = [
         ("ffmpeg", decode::video(path, 0).unwrap()),
         ("gstreamer", gstreamer::video(path, 320, 240).unwrap()),
     ];
@@ -325,10 +325,10 @@ fn judge(what: &str, recording: &Recording, who: Away) {
         ("ffmpeg", decode::audio(path, 0, Some(48_000)).unwrap()),
         ("gstreamer", gstreamer::audio(path).unwrap()),
     ];
-    for ((judge, pictures), (_, sound)) in pictures.iter().zip(&sounds) {
+    for ((judge, frames), (_, audio)) in frames.iter().zip(&sounds) {
         let what = format!("{what}, {judge}");
-        judge_pictures(&what, recording, who, &packets[0], pictures);
-        judge_sound(&what, recording, who, &packets[1], sound);
+        judge_pictures(&what, recording, who, &packets[0], frames);
+        judge_sound(&what, recording, who, &packets[1], audio);
     }
     let silent = match who {
         Away::Video => 0,

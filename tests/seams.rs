@@ -43,8 +43,8 @@ fn record(mime_type: &str, extension: &str, samples: &[i16], part: u64) -> Vec<P
     let pattern = rig.path(&format!("%d.{extension}"));
     rig.recorder.set_property("location", &pattern);
     rig.recorder.set_property("max-size-time", part);
-    let told = Arc::<Mutex<Vec<(String, u64, u64)>>>::default();
-    let parts = told.clone();
+    let log = Arc::<Mutex<Vec<(String, u64, u64)>>>::default();
+    let parts = log.clone();
     rig.recorder.connect("on-part", false, move |values| {
         let fields = values[1].get::<gst::Structure>().unwrap();
         let time = |name| fields.get::<u64>(name).unwrap();
@@ -70,13 +70,13 @@ fn record(mime_type: &str, extension: &str, samples: &[i16], part: u64) -> Vec<P
     rig.wait_recording(1);
     rig.assert_quiet_bus();
     let on_grid = |time: u64| (time * RATE + SECOND / 2) / SECOND;
-    let parts = std::mem::take(&mut *told.lock().unwrap());
+    let parts = std::mem::take(&mut *log.lock().unwrap());
     parts
         .into_iter()
         .map(|(path, timecode, duration)| Part {
             begin: on_grid(timecode) as usize,
             end: on_grid(timecode + duration) as usize,
-            sound: decode::audio(Path::new(&path), 0, Some(48_000)).unwrap(),
+            audio: decode::audio(Path::new(&path), 0, Some(48_000)).unwrap(),
         })
         .collect()
 }
@@ -85,13 +85,13 @@ fn record(mime_type: &str, extension: &str, samples: &[i16], part: u64) -> Vec<P
 struct Part {
     begin: usize,
     end: usize,
-    sound: decode::DecodedAudio,
+    audio: decode::DecodedAudio,
 }
 
 impl Part {
     /// The decoded samples of the part, without the `early` ones that precede it. At most `may_lack` may be missing.
     fn samples(&self, early: usize, may_lack: usize) -> Vec<i16> {
-        let frames = self.sound.samples.chunks_exact(self.sound.channels);
+        let frames = self.audio.samples.chunks_exact(self.audio.channels);
         let mut samples: Vec<i16> = frames
             .skip(early)
             .map(|frame| (frame[0] >> 16) as i16)
@@ -108,7 +108,7 @@ impl Part {
 
     /// Decoded samples that precede the part, by timestamps, which Matroska rounds to milliseconds.
     fn early(&self) -> usize {
-        let early = -self.sound.time_of(0) * RATE as f64 / 1e9;
+        let early = -self.audio.time_of(0) * RATE as f64 / 1e9;
         early.round().max(0.0) as usize
     }
 

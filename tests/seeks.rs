@@ -36,7 +36,7 @@ fn audio(source: &Source, from: u64, to: u64) {
 #[test]
 fn audio_has_its_own_rate_again_after_a_seek_to_normal_speed() {
     let take = Take::new(WAV);
-    let source = take.sound(&stereo(48_000), None);
+    let source = take.audio(&stereo(48_000), None);
     take.roll();
     audio(&source, 0, 1);
     seek(&source, SECOND, 2.0);
@@ -62,7 +62,7 @@ fn recording_continues_after_a_seek_in_paused_whatever_the_clock() {
     let take = Take::new(WAV);
     let clock = gst_check::TestClock::new();
     take.app.pipeline.use_clock(Some(&clock));
-    let source = take.sound(&stereo(48_000), None);
+    let source = take.audio(&stereo(48_000), None);
     take.app.set_state(gst::State::Playing);
     audio(&source, 0, 1);
     clock.set_time(gst::ClockTime::from_seconds(60));

@@ -70,9 +70,9 @@ struct Due {
 }
 
 /// The buffers of two streams, and the source times of the decodable frames.
-fn expected(plan: &Plan, pictures: &Coded, sound: &Coded) -> (Vec<Due>, Vec<u64>) {
+fn expected(plan: &Plan, frames: &Coded, audio: &Coded) -> (Vec<Due>, Vec<u64>) {
     let (mut list, mut shown) = (Vec::new(), Vec::new());
-    for (kind, coded) in [(Kind::Video, pictures), (Kind::Audio, sound)] {
+    for (kind, coded) in [(Kind::Video, frames), (Kind::Audio, audio)] {
         let silent = plan.silent.contains(&kind);
         let (mut lost, mut lacks_key) = (false, false);
         for buffer in &coded.buffers {
@@ -115,8 +115,8 @@ struct Recording {
     _folder: tempfile::TempDir,
 }
 
-fn filled(outer: &App, pad: &str) -> u64 {
-    let stats = outer.recorder.property::<gst::Structure>("stats");
+fn filled(app: &App, pad: &str) -> u64 {
+    let stats = app.recorder.property::<gst::Structure>("stats");
     let tracks = stats.get::<gst::Array>("tracks").unwrap();
     let mut tracks = tracks
         .iter()
@@ -126,35 +126,35 @@ fn filled(outer: &App, pad: &str) -> u64 {
 }
 
 /// Records to a file of this name, which may contain `%d`.
-fn record(plan: &Plan, name: &str, pictures: &Coded, sound: &Coded) -> Recording {
+fn record(plan: &Plan, name: &str, video_input: &Coded, audio_input: &Coded) -> Recording {
     let folder = tempfile::tempdir().unwrap();
-    let outer = App::new("", &folder.path().join(name));
+    let app = App::new("", &folder.path().join(name));
     let name = name.replace("%d", "0");
     let path = folder.path().join(&name);
     let meanwhile = folder.path().join(format!("meanwhile-{name}"));
-    outer.recorder.set_property("autostart", true);
-    outer.recorder.set_property("max-queue-time", plan.patience);
+    app.recorder.set_property("autostart", true);
+    app.recorder.set_property("max-queue-time", plan.patience);
     let source = |caps: &gst::Caps, template: &str| {
         let appsrc = gst_app::AppSrc::builder()
             .caps(caps)
             .format(gst::Format::Time)
             .is_live(true)
             .build();
-        outer.pipeline.add(&appsrc).unwrap();
+        app.pipeline.add(&appsrc).unwrap();
         appsrc
             .static_pad("src")
             .unwrap()
-            .link(&outer.pad(template))
+            .link(&app.pad(template))
             .unwrap();
         appsrc
     };
     let (video, audio) = (
-        source(&pictures.caps, "video_%u"),
-        source(&sound.caps, "audio_%u"),
+        source(&video_input.caps, "video_%u"),
+        source(&audio_input.caps, "audio_%u"),
     );
-    outer.set_state(gst::State::Playing);
-    let (list, shown) = expected(plan, pictures, sound);
-    let base = outer.running_time() + 200 * MILLI;
+    app.set_state(gst::State::Playing);
+    let (list, shown) = expected(plan, video_input, audio_input);
+    let base = app.running_time() + 200 * MILLI;
     let mut copied = false;
     for Due {
         at,
@@ -162,7 +162,7 @@ fn record(plan: &Plan, name: &str, pictures: &Coded, sound: &Coded) -> Recording
         mut buffer,
     } in list
     {
-        outer.wait_running_time(base + at + 10 * MILLI);
+        app.wait_running_time(base + at + 10 * MILLI);
         let fields = buffer.make_mut();
         let place = |stamp: gst::ClockTime| {
             stamp + gst::ClockTime::from_nseconds(base) - gst::ClockTime::from_nseconds(ORIGIN)
@@ -176,28 +176,28 @@ fn record(plan: &Plan, name: &str, pictures: &Coded, sound: &Coded) -> Recording
         let appsrc = if kind == Kind::Video { &video } else { &audio };
         appsrc.push_buffer(buffer).unwrap();
     }
-    outer.wait_running_time(base + plan.length);
-    outer.act("stop");
-    outer.wait_for("stop", 1);
-    let filled = [filled(&outer, "video_0"), filled(&outer, "audio_0")];
-    outer.set_state(gst::State::Null);
-    assert!(!outer.events().iter().any(|event| event.name == "error"));
+    app.wait_running_time(base + plan.length);
+    app.act("stop");
+    app.wait_for("stop", 1);
+    let filled = [filled(&app, "video_0"), filled(&app, "audio_0")];
+    app.set_state(gst::State::Null);
+    assert!(!app.events().iter().any(|event| event.name == "error"));
     Recording {
         path,
-        parts: parts::from_messages(&outer),
-        length: outer.kept().total(),
+        parts: parts::from_messages(&app),
+        length: app.kept().total(),
         meanwhile,
         shown,
         filled,
-        warnings: outer.warnings(),
+        warnings: app.warnings(),
         _folder: folder,
     }
 }
 
 /// How much later the audio is than the frames visible within `span` of source time, in nanoseconds.
-fn offset(pictures: &decode::DecodedVideo, places: &[position::Position], span: (u64, u64)) -> f64 {
-    let pictures = sync::frame_times(pictures).unwrap();
-    let within: Vec<_> = pictures
+fn offset(frames: &decode::DecodedVideo, places: &[position::Position], span: (u64, u64)) -> f64 {
+    let frames = sync::frame_times(frames).unwrap();
+    let within: Vec<_> = frames
         .into_iter()
         .filter(|(_, source)| (span.0 as f64..span.1 as f64).contains(source))
         .collect();
@@ -205,8 +205,8 @@ fn offset(pictures: &decode::DecodedVideo, places: &[position::Position], span: 
 }
 
 /// The frames that differ from the previous one.
-fn new_pictures(pictures: &decode::DecodedVideo) -> Vec<(f64, f64)> {
-    let mut shown = sync::frame_times(pictures).unwrap();
+fn new_pictures(frames: &decode::DecodedVideo) -> Vec<(f64, f64)> {
+    let mut shown = sync::frame_times(frames).unwrap();
     shown.dedup_by_key(|(_, source)| *source);
     shown
 }
@@ -214,12 +214,12 @@ fn new_pictures(pictures: &decode::DecodedVideo) -> Vec<(f64, f64)> {
 fn judge(plan: &Plan, what: &str, recording: &Recording) {
     let path = &recording.path;
     assert_eq!(recording.warnings, Vec::<String>::new(), "{what}");
-    let pictures = decode::video(path, 0).unwrap();
-    for (judge, pictures) in [
-        ("ffmpeg", &pictures),
+    let frames = decode::video(path, 0).unwrap();
+    for (judge, frames) in [
+        ("ffmpeg", &frames),
         ("gstreamer", &gstreamer::video(path, 320, 240).unwrap()),
     ] {
-        let shown = new_pictures(pictures);
+        let shown = new_pictures(frames);
         let sources = shown.iter().map(|(_, source)| *source as u64 / MILLI);
         let expected = recording.shown.iter().map(|source| source / MILLI);
         assert_eq!(
@@ -236,16 +236,16 @@ fn judge(plan: &Plan, what: &str, recording: &Recording) {
             );
         }
     }
-    let sound = decode::audio(path, 0, Some(48_000)).unwrap();
+    let audio = decode::audio(path, 0, Some(48_000)).unwrap();
     // So that a player that counts samples (Chromium) plays it at the same times.
-    for (judge, sound) in [
-        ("ffmpeg", &sound),
+    for (judge, audio) in [
+        ("ffmpeg", &audio),
         ("gstreamer", &gstreamer::audio(path).unwrap()),
     ] {
-        let holes = sound.holes(30e6);
+        let holes = audio.holes(30e6);
         assert!(holes.is_empty(), "{what}, {judge}: {holes:?}");
     }
-    let places = position::find(&sound, plan.length as f64 + 1e9).unwrap();
+    let places = position::find(&audio, plan.length as f64 + 1e9).unwrap();
     if plan.silent.contains(&Kind::Audio) {
         let away = (plan.away.0 + 300 * MILLI) as f64..(plan.away.1 - 300 * MILLI) as f64;
         let mut missing = places.iter().filter(|place| away.contains(&place.recorded));
@@ -254,9 +254,9 @@ fn judge(plan: &Plan, what: &str, recording: &Recording) {
             "{what}: the filling is audible"
         );
     }
-    let before = offset(&pictures, &places, (200 * MILLI, plan.away.0 - 200 * MILLI));
+    let before = offset(&frames, &places, (200 * MILLI, plan.away.0 - 200 * MILLI));
     let behind = offset(
-        &pictures,
+        &frames,
         &places,
         (plan.away.1 + 500 * MILLI, plan.length - 300 * MILLI),
     );
@@ -337,15 +337,15 @@ fn silences(plan: impl Fn(&'static [Kind]) -> Plan + Sync) {
                 let find = |list: &[(&str, Coded)], codec| {
                     list.iter().position(|(name, _)| *name == codec).unwrap()
                 };
-                let (pictures, sound) = (&videos[find(&videos, v)].1, &audios[find(&audios, a)].1);
-                let (pictures, sound) = (
+                let (video, audio) = (&videos[find(&videos, v)].1, &audios[find(&audios, a)].1);
+                let (video, audio) = (
                     Coded {
-                        caps: pictures.caps.clone(),
-                        buffers: pictures.buffers.clone(),
+                        caps: video.caps.clone(),
+                        buffers: video.buffers.clone(),
                     },
                     Coded {
-                        caps: sound.caps.clone(),
-                        buffers: sound.buffers.clone(),
+                        caps: audio.caps.clone(),
+                        buffers: audio.buffers.clone(),
                     },
                 );
                 let plan = plan(silent);
@@ -359,7 +359,7 @@ fn silences(plan: impl Fn(&'static [Kind]) -> Plan + Sync) {
                     what,
                     scope.spawn(move || {
                         let recording =
-                            record(&plan, &format!("silent.{extension}"), &pictures, &sound);
+                            record(&plan, &format!("silent.{extension}"), &video, &audio);
                         (plan, recording)
                     }),
                 ));
@@ -378,8 +378,8 @@ fn silences(plan: impl Fn(&'static [Kind]) -> Plan + Sync) {
 /// Frames at this interval, each displayed that long, with audio.
 fn rare_pictures(extension: &str, v: &str, apart: u64, patience: u64) {
     const PICTURES: u64 = 4;
-    let mut pictures = video(v, PICTURES as u32);
-    for (number, buffer) in (0..).zip(&mut pictures.buffers) {
+    let mut frames = video(v, PICTURES as u32);
+    for (number, buffer) in (0..).zip(&mut frames.buffers) {
         let buffer = buffer.make_mut();
         let at = Some(gst::ClockTime::from_nseconds(ORIGIN + number * apart));
         buffer.set_pts(at);
@@ -393,13 +393,13 @@ fn rare_pictures(extension: &str, v: &str, apart: u64, patience: u64) {
         silent: &[],
         patience,
     };
-    let sound = audio(OPUS, u32::try_from(length * 10 / SECOND).unwrap());
-    let recording = record(&plan, &format!("silent.{extension}"), &pictures, &sound);
-    for pictures in [
+    let audio = audio(OPUS, u32::try_from(length * 10 / SECOND).unwrap());
+    let recording = record(&plan, &format!("silent.{extension}"), &frames, &audio);
+    for frames in [
         decode::video(&recording.path, 0).unwrap(),
         gstreamer::video(&recording.path, 320, 240).unwrap(),
     ] {
-        let shown = new_pictures(&pictures);
+        let shown = new_pictures(&frames);
         assert_eq!(shown.len() as u64, PICTURES, "{extension}: {shown:?}");
         for (number, (recorded, source)) in (0..).zip(shown) {
             assert_eq!(source as u64 / MILLI, number * 100 / 3, "{extension}");
@@ -410,12 +410,12 @@ fn rare_pictures(extension: &str, v: &str, apart: u64, patience: u64) {
             );
         }
     }
-    let sound = decode::audio(&recording.path, 0, Some(48_000)).unwrap();
-    assert_eq!(sound.holes(30e6), []);
+    let audio = decode::audio(&recording.path, 0, Some(48_000)).unwrap();
+    assert_eq!(audio.holes(30e6), []);
     assert!(
-        sound.len().abs_diff(length * 48 / MILLI) < 4_800,
+        audio.len().abs_diff(length * 48 / MILLI) < 4_800,
         "{}",
-        sound.len()
+        audio.len()
     );
 }
 
@@ -473,8 +473,8 @@ fn a_track_whose_gap_cannot_be_filled_ends_with_a_warning() {
         "{warning}"
     );
     assert_eq!(decode::video(&recording.path, 0).unwrap().frames.len(), 30);
-    let sound = decode::audio(&recording.path, 0, Some(48_000)).unwrap();
-    assert!(sound.len() > 3_800 * 48, "{}", sound.len());
+    let audio = decode::audio(&recording.path, 0, Some(48_000)).unwrap();
+    assert!(audio.len() > 3_800 * 48, "{}", audio.len());
 }
 
 /// The packets of one stream in all parts, as MD5 sums.
@@ -493,8 +493,8 @@ fn a_track_whose_gap_cannot_be_filled_returns_in_the_next_part() {
         silent: &[Kind::Video],
         patience: SECOND,
     };
-    let sound = audio(OPUS, 70);
-    let recording = record(&plan, "silent-%d.ogv", &video(VP8, 210), &sound);
+    let audio = audio(OPUS, 70);
+    let recording = record(&plan, "silent-%d.ogv", &video(VP8, 210), &audio);
     assert_eq!(recording.warnings, Vec::<String>::new());
     let files = &recording.parts;
     assert_eq!(files.len(), 2, "{files:?}");
@@ -516,7 +516,7 @@ fn a_track_whose_gap_cannot_be_filled_returns_in_the_next_part() {
     }
     // The other track loses nothing.
     let md5 = |buffer: &gst::Buffer| coded::md5(&buffer.map_readable().unwrap());
-    let expected: Vec<_> = sound.buffers.iter().map(md5).collect();
+    let expected: Vec<_> = audio.buffers.iter().map(md5).collect();
     assert_eq!(packets(files, "a:0"), expected);
     assert!(
         recording.filled[0].abs_diff(plan.away.1 - plan.away.0) < 600 * MILLI,

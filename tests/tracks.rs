@@ -210,8 +210,8 @@ fn three_cameras_and_two_microphones_raw_and_encoded() {
     }
     let horizon = kept.intervals.last().unwrap().1 as f64 + 1e9;
     for microphone in 0..2 {
-        let sound = decode::audio(&path, microphone, Some(48_000)).unwrap();
-        let places = position::find(&sound, horizon).unwrap();
+        let audio = decode::audio(&path, microphone, Some(48_000)).unwrap();
+        let places = position::find(&audio, horizon).unwrap();
         let off: Vec<f64> = places
             .iter()
             .filter(|p| !kept.near_cut(p.recorded, 60e6))
@@ -273,13 +273,13 @@ fn an_encoded_track_that_stops_does_not_delay_the_others() {
     assert_eq!(warnings, Vec::<String>::new());
     assert_eq!(file::codecs(&path).unwrap(), ["h264", "opus"]);
     let kept = app.kept();
-    let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
-    let length = sound.len() as f64 / 48_000.0 * 1e9;
+    let audio = decode::audio(&path, 0, Some(48_000)).unwrap();
+    let length = audio.len() as f64 / 48_000.0 * 1e9;
     assert!(
         (length - kept.total() as f64).abs() < 25e6,
         "{length} for {kept:?}"
     );
-    let places = position::find(&sound, 20e9).unwrap();
+    let places = position::find(&audio, 20e9).unwrap();
     position::check(&places, &kept, 2.5e6).unwrap();
 }
 
@@ -321,8 +321,8 @@ fn another_codec_than_requested_is_decoded_and_encoded() {
             "{source} at {recorded}, expected {due}"
         );
     }
-    let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
-    let length = sound.len() as f64 / 48_000.0 * 1e9;
+    let audio = decode::audio(&path, 0, Some(48_000)).unwrap();
+    let length = audio.len() as f64 / 48_000.0 * 1e9;
     assert!(
         (length - kept.total() as f64).abs() < 80e6,
         "{length} for {kept:?}"

@@ -50,15 +50,15 @@ pub fn play_through(path: &Path, template: &str, coded: Coded, length: u64) -> (
 /// That each frame is visible at the time that it shows.
 pub fn assert_pictures_in_place(path: &Path, kept: &Kept) -> usize {
     file::decodes_without_errors(path).unwrap();
-    let pictures = sync::frame_times(&decode::video(path, 0).unwrap()).unwrap();
-    for (recorded, source) in &pictures {
+    let frames = sync::frame_times(&decode::video(path, 0).unwrap()).unwrap();
+    for (recorded, source) in &frames {
         let due = kept.source_at(*recorded + 0.6e6) - ORIGIN as f64 - 0.6e6;
         assert!(
             (source - due).abs() < 1.2e6,
             "the frame of {source} is visible at {recorded}, expected that of {due}"
         );
     }
-    pictures.len()
+    frames.len()
 }
 
 /// Records `given`, which is `coded` in another form, and verifies packets and frames.

@@ -12,10 +12,10 @@ const FRAME: u64 = 1_000_000_000 / 30;
 
 /// A recorder with `pre-record-time` and live sources.
 pub struct PreRecorder {
-    pub outer: App,
+    pub app: App,
     pub directory: tempfile::TempDir,
     pub clock: Option<tag::SampleClock>,
-    pub pictures: Option<tag::FrameLog>,
+    pub video_log: Option<tag::FrameLog>,
     /// Keyframes of the encoded video.
     pub keys: tag::FrameLog,
 }
@@ -25,49 +25,49 @@ impl PreRecorder {
     pub fn new(mime_type: &str, extension: &str, past: u64) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let location = directory.path().join(format!("%d.{extension}"));
-        let outer = App::new(mime_type, &location);
-        outer.recorder.set_property("pre-record-time", past);
+        let app = App::new(mime_type, &location);
+        app.recorder.set_property("pre-record-time", past);
         Self {
-            outer,
+            app,
             directory,
             clock: None,
-            pictures: None,
+            video_log: None,
             keys: tag::FrameLog::default(),
         }
     }
 
     pub fn counted(&mut self) {
-        let source = self.outer.source(&format!(
+        let source = self.app.source(&format!(
             "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
         ));
         self.clock = Some(tag::audio(&source, AudioSignal::Counted, 48_000));
-        source.link(&self.outer.pad("audio_%u")).unwrap();
+        source.link(&self.app.pad("audio_%u")).unwrap();
     }
 
     pub fn noise(&mut self) {
-        let source = self.outer.source(&format!(
+        let source = self.app.source(&format!(
             "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
         ));
         self.clock = Some(tag::audio(&source, AudioSignal::Noise, 48_000));
-        source.link(&self.outer.pad("audio_%u")).unwrap();
+        source.link(&self.app.pad("audio_%u")).unwrap();
     }
 
     pub fn raw_video(&mut self) {
         let source = self
-            .outer
+            .app
             .source(&format!("videotestsrc is-live=true ! {SMALL}"));
-        self.pictures = Some(tag::video(&source));
-        source.link(&self.outer.pad("video_%u")).unwrap();
+        self.video_log = Some(tag::video(&source));
+        source.link(&self.app.pad("video_%u")).unwrap();
     }
 
     /// Video that is encoded upstream, with a keyframe each second.
     pub fn camera(&mut self) {
         let source = self
-            .outer
+            .app
             .source(&format!("videotestsrc is-live=true ! {SMALL}"));
-        self.pictures = Some(tag::video(&source));
+        self.video_log = Some(tag::video(&source));
         let encoder = self
-            .outer
+            .app
             .section("vp8enc deadline=1 cpu-used=8 keyframe-max-dist=30 lag-in-frames=0");
         source.link(&encoder.static_pad("sink").unwrap()).unwrap();
         let encoded = encoder.static_pad("src").unwrap();
@@ -79,11 +79,11 @@ impl PreRecorder {
             }
             gst::PadProbeReturn::Ok
         });
-        encoded.link(&self.outer.pad("video_%u")).unwrap();
+        encoded.link(&self.app.pad("video_%u")).unwrap();
     }
 
     pub fn play(&self) {
-        self.outer.set_state(gst::State::Playing);
+        self.app.set_state(gst::State::Playing);
         assert!(holds_within(DEADLINE, || self
             .clock
             .as_ref()
@@ -91,25 +91,27 @@ impl PreRecorder {
     }
 
     pub fn rest(&self, time: u64) {
-        self.outer
-            .wait_running_time(self.outer.running_time() + time);
+        self.app.wait_running_time(self.app.running_time() + time);
     }
 
     pub fn start(&self) -> (u64, u64) {
-        self.outer.act("start")
+        self.app.act("start")
     }
 
     /// Saves the past in one go: starts and stops.
     pub fn save(&self) -> (u64, u64) {
         let called = self.start();
-        self.outer.act("stop");
+        self.app.act("stop");
         called
     }
 
     pub fn stopped(&self, recordings: usize) -> Vec<BusEvent> {
-        self.outer.wait_for("stop", recordings);
-        let heard = self.outer.events();
-        heard.into_iter().filter(|h| h.name == "stop").collect()
+        self.app.wait_for("stop", recordings);
+        let events = self.app.events();
+        events
+            .into_iter()
+            .filter(|event| event.name == "stop")
+            .collect()
     }
 
     pub fn path(&self, number: usize, extension: &str) -> PathBuf {
@@ -121,21 +123,21 @@ impl PreRecorder {
     }
 
     pub fn sources_log(&self) -> tag::FrameLog {
-        self.pictures.as_ref().unwrap().clone()
+        self.video_log.as_ref().unwrap().clone()
     }
 
     pub fn sources(&self) -> Vec<u64> {
-        self.pictures.as_ref().unwrap().lock().unwrap().clone()
+        self.video_log.as_ref().unwrap().lock().unwrap().clone()
     }
 
     /// Verifies that the parts together contain what was kept, with this tolerance for frame timestamps.
     #[track_caller]
     pub fn judge_parts(&self, kept: &Kept, least: usize, tolerance: u64) {
-        let parts = parts::from_messages(&self.outer);
+        let parts = parts::from_messages(&self.app);
         assert!(parts.len() >= least, "{parts:?}");
         parts::check_contiguous(&parts, kept.total(), FRAME as f64 + 20e6).unwrap();
-        let pictures = sync::frame_times(&parts::video(&parts).unwrap()).unwrap();
-        sync::check_frames(&pictures, kept, &self.sources(), tolerance as f64, 0).unwrap();
+        let frames = sync::frame_times(&parts::video(&parts).unwrap()).unwrap();
+        sync::check_frames(&frames, kept, &self.sources(), tolerance as f64, 0).unwrap();
         for part in &parts {
             file::decodes_without_errors(&part.path).unwrap();
         }
@@ -164,8 +166,8 @@ pub fn kept(stop: &BusEvent) -> Kept {
 }
 
 /// The start of each recording.
-pub fn begins(outer: &App) -> Vec<u64> {
-    let heard = outer.events();
-    let starts = heard.iter().filter(|h| h.name == "start");
-    starts.map(|h| h.running_time).collect()
+pub fn begins(app: &App) -> Vec<u64> {
+    let events = app.events();
+    let starts = events.iter().filter(|event| event.name == "start");
+    starts.map(|event| event.running_time).collect()
 }

@@ -135,10 +135,10 @@ pub fn take_with(
         .unwrap();
     let feed = |template, caps: gst::Caps| Feed::new(&app.pad(template), &caps, Upstream::NotLive);
     app.set_state(gst::State::Ready);
-    let sound = recipe
+    let audio = recipe
         .audio
         .then(|| feed("audio_%u", audio_info.to_caps().unwrap()));
-    let pictures = recipe
+    let video = recipe
         .video
         .then(|| feed("video_%u", video_info.to_caps().unwrap()));
     app.set_state(gst::State::Playing);
@@ -152,7 +152,7 @@ pub fn take_with(
     while let Some((at, action)) = calls.peek().copied() {
         let heard = sample_time(samples, RATE);
         let seen = recipe.picture(frames);
-        let next = match (&sound, &pictures) {
+        let next = match (&audio, &video) {
             (Some(_), Some(_)) => heard.min(seen),
             (Some(_), None) => heard,
             _ => seen,
@@ -165,26 +165,26 @@ pub fn take_with(
             }
             continue;
         }
-        match (&sound, &pictures) {
-            (Some(sound), _) if next == heard => {
-                if pictures.is_none() {
+        match (&audio, &video) {
+            (Some(audio), _) if next == heard => {
+                if video.is_none() {
                     on_picture(&app.recorder, heard);
                 }
                 let buffer = match recipe.textured {
                     0 => noise::buffer(&audio_info, samples, BLOCK),
                     seed => hiss(samples, seed),
                 };
-                sound.push(buffer).unwrap();
+                audio.push(buffer).unwrap();
                 samples += BLOCK;
             }
-            (_, Some(pictures)) => {
+            (_, Some(video)) => {
                 on_picture(&app.recorder, seen);
                 let end = recipe.picture(frames + 1);
                 let buffer = match recipe.textured {
                     0 => frame::buffer(&video_info, seen, end - seen),
                     seed => textured(&video_info, seen, end - seen, seed),
                 };
-                pictures.push(buffer).unwrap();
+                video.push(buffer).unwrap();
                 sources.push(seen);
                 frames += 1;
             }
@@ -202,11 +202,17 @@ pub fn take_with(
             (track.get("pad").unwrap(), track.get("encoder").unwrap())
         })
         .collect();
-    let heard = app.events();
+    let events = app.events();
     let blobs = blobs(&app);
-    let start = heard.iter().find(|h| h.name == "start").expect("a start");
+    let start = events
+        .iter()
+        .find(|event| event.name == "start")
+        .expect("a start");
     let actual = start.fields.get::<String>("mime-type").unwrap();
-    let errors: Vec<_> = heard.iter().filter(|h| h.name == "error").collect();
+    let errors: Vec<_> = events
+        .iter()
+        .filter(|event| event.name == "error")
+        .collect();
     assert!(errors.is_empty(), "{}: {errors:?}", recipe.mime_type);
     let warnings = app.warnings();
     app.set_state(gst::State::Null);
@@ -224,8 +230,8 @@ pub fn take_with(
 
 /// The blobs in the messages so far.
 pub fn blobs(app: &App) -> Vec<Blob> {
-    let heard = app.events().into_iter();
-    let data = heard.filter(|message| message.name == "data-available");
+    let events = app.events().into_iter();
+    let data = events.filter(|message| message.name == "data-available");
     let blobs = data.map(|message| {
         let sample = message.fields.get::<gst::Sample>("sample").unwrap();
         Blob {

@@ -157,11 +157,11 @@ impl Take {
         }
     }
 
-    pub fn sound(&self, info: &AudioInfo, live: Option<u64>) -> Source {
+    pub fn audio(&self, info: &AudioInfo, live: Option<u64>) -> Source {
         Source::new(&self.app.pad("audio_%u"), &info.to_caps().unwrap(), live)
     }
 
-    pub fn pictures(&self, info: &VideoInfo, live: Option<u64>) -> Source {
+    pub fn video(&self, info: &VideoInfo, live: Option<u64>) -> Source {
         Source::new(&self.app.pad("video_%u"), &info.to_caps().unwrap(), live)
     }
 
@@ -192,9 +192,9 @@ impl Take {
     /// has none (black).
     #[track_caller]
     pub fn seen(&self) -> Vec<(u64, Option<u64>)> {
-        let pictures = decode::video(&self.path, 0).unwrap();
+        let frames = decode::video(&self.path, 0).unwrap();
         let ms = |time: f64| (time / 1e6).round() as u64;
-        let mut seen: Vec<_> = pictures
+        let mut seen: Vec<_> = frames
             .frames
             .iter()
             .map(|p| (ms(p.recorded), p.source.map(|s| ms(s as f64))))

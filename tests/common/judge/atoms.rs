@@ -155,10 +155,10 @@ pub fn described_alike(path: &Path, other: &Path) -> Verdict<()> {
             })
         }
         (Codec::Vp09(ours), Codec::Vp09(theirs)) => {
-            let told = |entry: &mp4_atom::Vp09| {
+            let fields = |entry: &mp4_atom::Vp09| {
                 (entry.vpcc.profile, entry.vpcc.level, entry.vpcc.bit_depth)
             };
-            check(told(&ours) == told(&theirs), || {
+            check(fields(&ours) == fields(&theirs), || {
                 format!("{:?}, should be {:?}", ours.vpcc, theirs.vpcc)
             })
         }

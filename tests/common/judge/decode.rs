@@ -180,15 +180,15 @@ pub fn video(file: &Path, track: usize) -> Verdict<DecodedVideo> {
         }
     }
     let (width, height) = size.ok_or_else(|| format!("no video in {}:\n{log}", file.display()))?;
-    let pictures = output.stdout.chunks_exact(width * height);
-    if pictures.len() != times.len() {
+    let video = output.stdout.chunks_exact(width * height);
+    if video.len() != times.len() {
         return Err(format!(
             "{} frames announced, {} read",
             times.len(),
-            pictures.len()
+            video.len()
         ));
     }
-    let frames = pictures
+    let frames = video
         .zip(times)
         .map(|(grey, recorded)| DecodedFrame {
             recorded,

@@ -318,8 +318,8 @@ fn sounds_alike(one: &[u8], other: &[u8]) -> Verdict<()> {
 /// What GStreamer decodes from a file: a checksum of each frame with its time, and the audio of each stream.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Played {
-    pictures: Vec<Vec<(u64, u64)>>,
-    sounds: Vec<Vec<u8>>,
+    frames: Vec<Vec<(u64, u64)>>,
+    audio: Vec<Vec<u8>>,
 }
 
 /// Frames that players may lose at the end of fragments.
@@ -332,20 +332,20 @@ pub fn plays_alike_in_gstreamer(ordinary: &Path, fragmented: &Path) -> Verdict<(
     let same = |one: &Vec<(u64, u64)>, other: &Vec<(u64, u64)>| {
         one.starts_with(other) && one.len() - other.len() <= MOST_CUT
     };
-    let mut pairs = one.pictures.iter().zip(&other.pictures);
-    let alike = one.pictures.len() == other.pictures.len();
+    let mut pairs = one.frames.iter().zip(&other.frames);
+    let alike = one.frames.len() == other.frames.len();
     check(alike && pairs.all(|(one, other)| same(one, other)), || {
-        let count = |played: &Played| played.pictures.iter().map(Vec::len).collect::<Vec<_>>();
+        let count = |played: &Played| played.frames.iter().map(Vec::len).collect::<Vec<_>>();
         format!(
             "GStreamer: other frames, or at other times: {:?}, were {:?}",
             count(&one),
             count(&other)
         )
     })?;
-    check(one.sounds.len() == other.sounds.len(), || {
-        format!("GStreamer: audio of {}", one.sounds.len())
+    check(one.audio.len() == other.audio.len(), || {
+        format!("GStreamer: audio of {}", one.audio.len())
     })?;
-    for (one, other) in one.sounds.iter().zip(&other.sounds) {
+    for (one, other) in one.audio.iter().zip(&other.audio) {
         sounds_alike(one, other).map_err(|e| format!("GStreamer: {e}"))?;
     }
     Ok(())
@@ -353,7 +353,7 @@ pub fn plays_alike_in_gstreamer(ordinary: &Path, fragmented: &Path) -> Verdict<(
 
 /// The number of frames that GStreamer decodes from a file.
 pub fn frames_in_gstreamer(path: &Path) -> Verdict<usize> {
-    Ok(played(path)?.pictures.iter().map(Vec::len).sum())
+    Ok(played(path)?.frames.iter().map(Vec::len).sum())
 }
 
 fn played(path: &Path) -> Verdict<Played> {
@@ -439,10 +439,10 @@ fn played(path: &Path) -> Verdict<Played> {
                 // Whole microseconds, since timescales differ.
                 ((at + 500) / 1_000, hasher.finish())
             });
-            found.pictures.push(hashed.collect());
+            found.frames.push(hashed.collect());
         } else {
-            let sound = pieces.into_iter().flat_map(|(_, bytes)| bytes);
-            found.sounds.push(sound.collect());
+            let audio = pieces.into_iter().flat_map(|(_, bytes)| bytes);
+            found.audio.push(audio.collect());
         }
     }
     Ok(found)

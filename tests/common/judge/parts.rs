@@ -19,11 +19,11 @@ pub struct Part {
 
 /// The parts reported so far, in order.
 pub fn from_messages(app: &App) -> Vec<Part> {
-    let heard = app.events();
-    let parts = heard.iter().filter(|heard| heard.name == "part");
+    let events = app.events();
+    let parts = events.iter().filter(|event| event.name == "part");
     parts
-        .map(|heard| {
-            let fields = &heard.fields;
+        .map(|event| {
+            let fields = &event.fields;
             let time = |name| fields.get::<u64>(name).unwrap();
             Part {
                 number: fields.get("part").unwrap(),
@@ -34,7 +34,7 @@ pub fn from_messages(app: &App) -> Vec<Part> {
                     .into(),
                 timecode: time("timecode"),
                 duration: time("duration"),
-                running_time: heard.running_time,
+                running_time: event.running_time,
                 size: time("size"),
                 whole: fields.get("whole").unwrap(),
             }

@@ -160,14 +160,14 @@ fn signs(values: &[bool]) -> Vec<u64> {
 }
 
 /// Finds the position of every window of decoded noise, in a source of `horizon` nanoseconds.
-pub fn find(sound: &DecodedAudio, horizon: f64) -> Verdict<Vec<Position>> {
-    if sound.rate != RATE {
-        return Err(format!("noise is read at {RATE} Hz, not {}", sound.rate));
+pub fn find(audio: &DecodedAudio, horizon: f64) -> Verdict<Vec<Position>> {
+    if audio.rate != RATE {
+        return Err(format!("noise is read at {RATE} Hz, not {}", audio.rate));
     }
     let index = Index::new(horizon);
-    let wave: Vec<f32> = sound
+    let wave: Vec<f32> = audio
         .samples
-        .chunks_exact(sound.channels)
+        .chunks_exact(audio.channels)
         .map(|f| f.iter().map(|s| *s as f32).sum::<f32>() / (f.len() as f32 * 2_147_483_648.0))
         .collect();
     let mut places = Vec::new();
@@ -176,7 +176,7 @@ pub fn find(sound: &DecodedAudio, horizon: f64) -> Verdict<Vec<Position>> {
         let window = &wave[start..start + WINDOW];
         let half = (WINDOW / 2) as f64;
         let mut place = Position {
-            recorded: sound.time_of(start as u64 + WINDOW as u64 / 2),
+            recorded: audio.time_of(start as u64 + WINDOW as u64 / 2),
             source: None,
             correlation: 0.0,
             silent: (energy(window) / WINDOW as f32).sqrt() < SILENT,

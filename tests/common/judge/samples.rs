@@ -34,9 +34,9 @@ impl AudioSpan {
 }
 
 /// Reads decoded numbered samples.
-pub fn spans(sound: &DecodedAudio) -> Vec<AudioSpan> {
+pub fn spans(audio: &DecodedAudio) -> Vec<AudioSpan> {
     let mut spans: Vec<AudioSpan> = Vec::new();
-    for (frame, at) in sound.samples.chunks_exact(sound.channels).zip(0u64..) {
+    for (frame, at) in audio.samples.chunks_exact(audio.channels).zip(0u64..) {
         let reading = counted::read(frame);
         if let Some(last) = spans.last_mut() {
             let goes_on = match (last.content, reading) {
@@ -85,12 +85,12 @@ const HALF: f64 = 0.52;
 ///   the grid, not a leak.
 /// - As many samples as the grid has in the total recorded time, so no drift.
 pub fn check_continuous(
-    sound: &DecodedAudio,
+    audio: &DecodedAudio,
     kept: &Kept,
     clock: &SampleClock,
 ) -> Verdict<Exactness> {
-    let found = spans(sound);
-    let rate = f64::from(sound.rate);
+    let found = spans(audio);
+    let rate = f64::from(audio.rate);
     let in_samples = |time: f64| time * rate / 1e9;
     let intervals: Vec<_> = (0..kept.intervals.len())
         .filter(|n| kept.intervals[*n].0 < kept.intervals[*n].1)
@@ -141,11 +141,11 @@ pub fn check_continuous(
             &found[at.saturating_sub(2)..found.len().min(at + 3)]
         ));
     }
-    exactness.surplus = sound.len() as f64 - in_samples(kept.total() as f64);
+    exactness.surplus = audio.len() as f64 - in_samples(kept.total() as f64);
     if exactness.surplus.abs() > HALF {
         return Err(format!(
             "{} samples for {}: {:.3} too many",
-            sound.len(),
+            audio.len(),
             seconds(kept.total() as f64),
             exactness.surplus
         ));

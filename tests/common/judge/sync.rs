@@ -17,15 +17,15 @@ pub struct Offset {
 }
 
 /// Recorded and source time of every frame.
-pub fn frame_times(pictures: &DecodedVideo) -> Verdict<Vec<(f64, f64)>> {
-    if let Some(pair) = pictures
+pub fn frame_times(frames: &DecodedVideo) -> Verdict<Vec<(f64, f64)>> {
+    if let Some(pair) = frames
         .frames
         .windows(2)
         .find(|w| w[0].recorded > w[1].recorded)
     {
         return Err(format!("frame timestamps go backwards: {pair:?}"));
     }
-    pictures
+    frames
         .frames
         .iter()
         .map(|DecodedFrame { recorded, source }| {
@@ -44,7 +44,7 @@ pub fn frame_times(pictures: &DecodedVideo) -> Verdict<Vec<(f64, f64)>> {
 ///
 /// If a cut is within the audio window, the nearest complete windows on both sides are considered, and the frame
 /// has to match one of them.
-pub fn av_offset_max(pictures: &[(f64, f64)], places: &[Position]) -> Verdict<Offset> {
+pub fn av_offset_max(frames: &[(f64, f64)], places: &[Position]) -> Verdict<Offset> {
     let heard: Vec<(f64, f64)> = places
         .iter()
         .filter_map(|p| Some((p.recorded, p.source?)))
@@ -56,7 +56,7 @@ pub fn av_offset_max(pictures: &[(f64, f64)], places: &[Position]) -> Verdict<Of
     };
     // A window only represents the time close to it.
     let reach = 3.0 * HALF_WINDOW;
-    for (recorded, shown) in pictures {
+    for (recorded, shown) in frames {
         let after = heard.partition_point(|h| h.0 - HALF_WINDOW < *recorded);
         let before = heard.partition_point(|h| h.0 + HALF_WINDOW <= *recorded);
         let offset = [before.checked_sub(1), Some(after)]
@@ -75,11 +75,11 @@ pub fn av_offset_max(pictures: &[(f64, f64)], places: &[Position]) -> Verdict<Of
         }
     }
     // At least half of them; otherwise the result means little.
-    if worst.compared * 2 < pictures.len() || worst.compared == 0 {
+    if worst.compared * 2 < frames.len() || worst.compared == 0 {
         return Err(format!(
             "only {} of {} frames have audio to compare with",
             worst.compared,
-            pictures.len()
+            frames.len()
         ));
     }
     Ok(worst)
@@ -127,7 +127,7 @@ pub fn expected_frames(kept: &Kept, sources: &[u64]) -> Vec<ExpectedFrame> {
 /// `tolerance` is how inaccurate the container's timestamps may be, in nanoseconds; a frame that would be visible
 /// for less may be missing. `left_out` is how many others may be missing. Returns how many are.
 pub fn check_frames(
-    pictures: &[(f64, f64)],
+    frames: &[(f64, f64)],
     kept: &Kept,
     sources: &[u64],
     tolerance: f64,
@@ -138,7 +138,7 @@ pub fn check_frames(
     // A frame that would be visible for less than a millisecond is replaced by the next one; the container's
     // rounding is added.
     const GIVES_WAY: f64 = 1e6;
-    let mut shown = pictures.to_vec();
+    let mut shown = frames.to_vec();
     shown.dedup_by(|b, a| (a.1 - b.1).abs() <= SAME);
     let mut missing = Vec::new();
     let mut expected = expected_frames(kept, sources).into_iter();

@@ -21,8 +21,8 @@ pub fn wav(path: &Path, kept: &Kept, clock: &SampleClock) -> Verdict<samples::Ex
     check(clock.discontinuities() == 0, || {
         "the source itself was not continuous".to_string()
     })?;
-    let sound = decode::audio(path, 0, None)?;
-    let exactness = samples::check_continuous(&sound, kept, clock)?;
+    let audio = decode::audio(path, 0, None)?;
+    let exactness = samples::check_continuous(&audio, kept, clock)?;
     let said = file::duration(path)?;
     check((said - kept.total() as f64).abs() < 1e6, || {
         format!("duration in the header: {}", seconds(said))
@@ -35,7 +35,7 @@ pub fn wav(path: &Path, kept: &Kept, clock: &SampleClock) -> Verdict<samples::Ex
 #[derive(Clone, Copy, Debug)]
 pub struct Webm {
     /// Largest deviation of the audio from where the cuts put it, in nanoseconds.
-    pub sound: f64,
+    pub audio: f64,
     /// A/V offset.
     pub offset: sync::Offset,
     /// Missing frames.
@@ -48,28 +48,28 @@ pub fn webm(path: &Path, kept: &Kept, sources: &[u64], left_out: usize) -> Verdi
     let total = kept.total() as f64;
     let horizon = kept.intervals.last().ok_or("nothing kept")?.1 as f64 + 1e9;
 
-    let sound = decode::audio(path, 0, Some(48000))?;
-    let holes = sound.holes(1.5e6);
+    let audio = decode::audio(path, 0, Some(48000))?;
+    let holes = audio.holes(1.5e6);
     check(holes.is_empty(), || format!("gaps in the audio: {holes:?}"))?;
-    let begins = sound.time_of(0);
+    let begins = audio.time_of(0);
     check(begins.abs() < WEBM, || {
         format!("audio starts at {}", seconds(begins))
     })?;
-    let length = sound.len() as f64 * 1e9 / f64::from(sound.rate);
+    let length = audio.len() as f64 * 1e9 / f64::from(audio.rate);
     check(
         length > total - WEBM && length < total + BLOCK + WEBM,
         || format!("{} of audio for {}", seconds(length), seconds(total)),
     )?;
-    let places = position::find(&sound, horizon)?;
+    let places = position::find(&audio, horizon)?;
     let worst = position::check(&places, kept, WEBM)?;
 
-    let pictures = sync::frame_times(&decode::video(path, 0)?)?;
-    let begins = pictures.first().ok_or("no frames")?.0;
+    let frames = sync::frame_times(&decode::video(path, 0)?)?;
+    let begins = frames.first().ok_or("no frames")?.0;
     check(begins.abs() < WEBM, || {
         format!("video starts at {}", seconds(begins))
     })?;
-    let missing = sync::check_frames(&pictures, kept, sources, WEBM, left_out)?;
-    let offset = sync::av_offset_max(&pictures, &places)?;
+    let missing = sync::check_frames(&frames, kept, sources, WEBM, left_out)?;
+    let offset = sync::av_offset_max(&frames, &places)?;
     check(offset.furthest.abs() <= FRAME + WEBM, || {
         format!("A/V offset too large: {offset:?}")
     })?;
@@ -88,7 +88,7 @@ pub fn webm(path: &Path, kept: &Kept, sources: &[u64], left_out: usize) -> Verdi
     check(codecs == ["opus", "vp8"], || format!("{codecs:?}"))?;
     file::decodes_without_errors(path)?;
     Ok(Webm {
-        sound: worst,
+        audio: worst,
         offset,
         missing,
     })
