@@ -543,6 +543,31 @@ proptest! {
     }
 }
 
+/// wavenc rewrites its header, in which the chapters are, at the end.
+#[test]
+fn a_mark_just_before_the_end_is_in_the_file() {
+    let mut rng = Rng::from_env();
+    for number in 0..if long() { 1_000 } else { 100 } {
+        let rig = Rig::new();
+        let path = rig.path(&format!("{number}.wav"));
+        rig.recorder.set_property("mime-type", "audio/wav");
+        rig.recorder.set_property("location", &path);
+        rig.play();
+        let mut audio = AudioTrack::new(&rig);
+        audio.advance(5);
+        rig.recorder.start().unwrap();
+        audio.advance(10);
+        for mark_number in 0..5 {
+            mark(&rig.recorder, Some(&format!("Mark {mark_number}"))).unwrap();
+        }
+        audio.advance(10);
+        std::thread::sleep(Duration::from_micros(rng.below(1_000)));
+        rig.recorder.stop().unwrap();
+        rig.wait_recording(1);
+        assert_eq!(chapters(&path).len(), 5, "{number}");
+    }
+}
+
 /// Pass to the process that will be killed what to record, and where to.
 const WHAT: &str = "MEDIARECORDER_MARKS_TYPE";
 const WHERE: &str = "MEDIARECORDER_MARKS_FILE";

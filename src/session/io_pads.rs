@@ -127,15 +127,22 @@ impl BytesOut {
 
     /// The same, but FALSE if other bytes take longer than `patience` to write.
     pub fn end_fragments_within(&self, patience: Duration) -> bool {
+        let ended = self.between_writes(patience, || {
+            let patched = lock(&self.patch).end_fragments();
+            self.put(patched);
+        });
+        ended.is_some()
+    }
+
+    /// Runs `work` while all patched bytes have been written; `None` if writing takes longer than `patience`.
+    pub fn between_writes<R>(&self, patience: Duration, work: impl FnOnce() -> R) -> Option<R> {
         let end = Instant::now() + patience;
         loop {
             if let Some(_order) = try_lock(&self.order) {
-                let patched = lock(&self.patch).end_fragments();
-                self.put(patched);
-                return true;
+                return Some(work());
             }
             if Instant::now() >= end {
-                return false;
+                return None;
             }
             std::thread::sleep(LOOK);
         }

@@ -254,6 +254,12 @@ impl Pipeline {
         self.end.end_fragments(patience)
     }
 
+    /// Runs `work`, in which the writer may be locked, while all patched bytes have been written; `None` if writing
+    /// takes longer than `patience`.
+    pub fn between_writes<R>(&self, patience: Duration, work: impl FnOnce() -> R) -> Option<R> {
+        self.end.between_writes(patience, work)
+    }
+
     /// Accesses the patcher of the muxer's output. Take no lock in `work`.
     pub fn with_patch<R>(&self, work: impl FnOnce(&mut Patch) -> R) -> R {
         work(&mut lock(&self.end.patch))

@@ -150,6 +150,11 @@ impl ContainerEnd {
         self.out.end_fragments_within(patience)
     }
 
+    /// Runs `work` while all patched bytes have been written; `None` if writing takes longer than `patience`.
+    pub fn between_writes<R>(&self, patience: Duration, work: impl FnOnce() -> R) -> Option<R> {
+        self.out.between_writes(patience, work)
+    }
+
     /// Refuses further bytes.
     pub fn close(&self) {
         let _ = self.bytes.set_active(false);
