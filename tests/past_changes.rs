@@ -258,12 +258,23 @@ fn recordings_start_at_any_requested_instant() {
                 let is_due = expected(*before) == Some(&begin) || expected(*after) == Some(&begin);
                 assert!(is_due, "{number}: {begin} for {before}, {keys:?}");
             }
-            let kept = kept(&stops[number]);
-            assert_eq!(kept.intervals[0].0, begin);
-            let path = bench.path(number, "webm");
-            whole::webm(&path, &kept, &bench.sources(), 1)
-                .unwrap_or_else(|err| panic!("{number}, raw {is_raw}: {err}"));
+            assert_eq!(kept(&stops[number]).intervals[0].0, begin);
         }
+        let files: Vec<_> = (0..)
+            .zip(&stops)
+            .map(|(number, stop)| (bench.path(number, "webm"), kept(stop)))
+            .collect();
+        let sources = &bench.sources();
+        std::thread::scope(|scope| {
+            for files in files.chunks(rounds.div_ceil(2)) {
+                scope.spawn(move || {
+                    for (path, kept) in files {
+                        whole::webm(path, kept, sources, 1)
+                            .unwrap_or_else(|err| panic!("{path:?}, raw {is_raw}: {err}"));
+                    }
+                });
+            }
+        });
     }
 }
 

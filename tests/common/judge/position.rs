@@ -8,6 +8,7 @@ use super::decode::DecodedAudio;
 use super::kept::Kept;
 use super::{Verdict, seconds};
 use crate::common::signal::noise;
+use std::ops::Range;
 
 /// The only supported rate: Opus decodes to it, others have to be resampled.
 const RATE: u32 = 48_000;
@@ -47,26 +48,29 @@ pub struct Position {
 /// The signs of a window, the first in the lowest bit.
 type Signs = [u64; SIGNS / 64];
 
-/// The source, prepared for lookups.
+/// A span of the source, prepared for lookups.
 struct Index {
+    /// Number of its first sample.
+    begin: usize,
     wave: Vec<f32>,
     /// The signs of the 64 coarse values from each one.
     signs: Vec<u64>,
 }
 
 impl Index {
-    /// For the noise from 0 to `horizon` nanoseconds.
-    fn new(horizon: f64) -> Self {
-        let length = (horizon * f64::from(RATE) / 1e9) as usize + 2 * WINDOW;
-        let wave: Vec<f32> = (0..length)
+    /// For the noise in this span, in nanoseconds.
+    fn new(span: &Range<f64>) -> Self {
+        let sample = |time: f64| (time * f64::from(RATE) / 1e9) as usize;
+        let begin = sample(span.start);
+        let wave: Vec<f32> = (begin..sample(span.end) + 2 * WINDOW)
             .map(|n| noise::at(n as f64 * 1e9 / f64::from(RATE)))
             .collect();
         let signs = signs(&coarse(&wave));
-        Self { wave, signs }
+        Self { begin, wave, signs }
     }
 
     /// The position in `places` whose signs match best, and the number of matches.
-    fn best(&self, window: &Signs, places: std::ops::Range<usize>) -> Option<(u32, usize)> {
+    fn best(&self, window: &Signs, places: Range<usize>) -> Option<(u32, usize)> {
         let end = places.end.min(self.signs.len().saturating_sub(SIGNS));
         let mut best = None;
         let mut most = 0;
@@ -128,7 +132,7 @@ impl Index {
             0.0
         };
         Some((
-            (middle - REACH + best as i64) as f64 + fraction,
+            (self.begin as i64 + middle - REACH + best as i64) as f64 + fraction,
             correlation[best],
         ))
     }
@@ -161,10 +165,15 @@ fn signs(values: &[bool]) -> Vec<u64> {
 
 /// Finds the position of every window of decoded noise, in a source of `horizon` nanoseconds.
 pub fn find(audio: &DecodedAudio, horizon: f64) -> Verdict<Vec<Position>> {
+    find_within(audio, 0.0..horizon)
+}
+
+/// The same, in this span of the source.
+pub fn find_within(audio: &DecodedAudio, span: Range<f64>) -> Verdict<Vec<Position>> {
     if audio.rate != RATE {
         return Err(format!("noise is read at {RATE} Hz, not {}", audio.rate));
     }
-    let index = Index::new(horizon);
+    let index = Index::new(&span);
     let wave: Vec<f32> = audio
         .samples
         .chunks_exact(audio.channels)

@@ -46,7 +46,10 @@ pub struct Webm {
 /// frames, `left_out` is how many of them a slow machine may have dropped.
 pub fn webm(path: &Path, kept: &Kept, sources: &[u64], left_out: usize) -> Verdict<Webm> {
     let total = kept.total() as f64;
-    let horizon = kept.intervals.last().ok_or("nothing kept")?.1 as f64 + 1e9;
+    let (Some(first), Some(last)) = (kept.intervals.first(), kept.intervals.last()) else {
+        return Err("nothing kept".into());
+    };
+    let span = (first.0 as f64 - 1e9).max(0.0)..last.1 as f64 + 1e9;
 
     let audio = decode::audio(path, 0, Some(48000))?;
     let holes = audio.holes(1.5e6);
@@ -60,7 +63,7 @@ pub fn webm(path: &Path, kept: &Kept, sources: &[u64], left_out: usize) -> Verdi
         length > total - WEBM && length < total + BLOCK + WEBM,
         || format!("{} of audio for {}", seconds(length), seconds(total)),
     )?;
-    let places = position::find(&audio, horizon)?;
+    let places = position::find_within(&audio, span)?;
     let worst = position::check(&places, kept, WEBM)?;
 
     let frames = sync::frame_times(&decode::video(path, 0)?)?;
