@@ -123,13 +123,7 @@ fn encoded_video_starts_at_its_own_keyframe() {
     bench.noise();
     bench.camera();
     bench.play();
-    bench.rest(3015 * MILLI);
-    let (before, after) = bench.start();
-    bench.rest(400 * MILLI);
-    bench.app.act("stop");
-    let stop = bench.stopped(1).remove(0);
-    bench.app.set_state(gst::State::Null);
-    let kept = kept(&stop);
+    let ((before, after), kept) = bench.record(3015 * MILLI, 400 * MILLI);
     let begin = kept.intervals[0].0;
     assert!(
         begin + past <= after && begin + past + SECOND + FRAME >= before,

@@ -33,13 +33,7 @@ fn a_pre_recorded_recording_continues_in_parts() {
     bench.noise();
     bench.raw_video();
     bench.play();
-    bench.rest(2315 * MILLI);
-    let (_, after) = bench.start();
-    bench.rest(400 * MILLI);
-    bench.app.act("stop");
-    let stop = bench.stopped(1).remove(0);
-    bench.app.set_state(gst::State::Null);
-    let kept = kept(&stop);
+    let ((_, after), kept) = bench.record(2315 * MILLI, 400 * MILLI);
     assert!(kept.intervals[0].0 + past <= after, "{kept:?}");
     bench.judge_parts(&kept, 3, whole::WEBM as u64);
 }
@@ -53,13 +47,7 @@ fn several_cameras_start_together() {
     let first = bench.sources_log();
     bench.raw_video();
     bench.play();
-    bench.rest(2315 * MILLI);
-    let (before, after) = bench.start();
-    bench.rest(300 * MILLI);
-    bench.app.act("stop");
-    let stop = bench.stopped(1).remove(0);
-    bench.app.set_state(gst::State::Null);
-    let kept = kept(&stop);
+    let ((before, after), kept) = bench.record(2315 * MILLI, 300 * MILLI);
     let begin = kept.intervals[0].0;
     assert!(
         begin + past <= after && begin + past + KEYS + FRAME >= before,
@@ -156,13 +144,7 @@ fn other_codecs_are_recorded_from_the_past() {
         bench.noise();
         bench.raw_video();
         bench.play();
-        bench.rest(2315 * MILLI);
-        let (_, after) = bench.start();
-        bench.rest(300 * MILLI);
-        bench.app.act("stop");
-        let stop = bench.stopped(1).remove(0);
-        bench.app.set_state(gst::State::Null);
-        let kept = kept(&stop);
+        let ((_, after), kept) = bench.record(2315 * MILLI, 300 * MILLI);
         assert!(kept.intervals[0].0 + past <= after, "{mime_type}: {kept:?}");
         let path = bench.path(0, extension);
         let frames = sync::frame_times(&decode::video(&path, 0).unwrap()).unwrap();

@@ -187,14 +187,8 @@ fn an_encoder_that_is_slow_to_start_loses_no_frame_of_a_part() {
         bench.noise();
         bench.raw_video();
         bench.play();
-        bench.rest(100 * MILLI);
-        bench.start();
-        bench.rest(2315 * MILLI);
-        bench.app.act("stop");
-        let stop = bench.stopped(1).remove(0);
-        bench.app.set_state(gst::State::Null);
+        let (_, kept) = bench.record(100 * MILLI, 2315 * MILLI);
         assert_eq!(bench.app.warnings(), Vec::<String>::new());
-        let kept = kept(&stop);
         // The first frame arrived slightly before the audio, or after it: then it is visible from the start.
         let late = bench.sources()[0].saturating_sub(kept.intervals[0].0);
         // Raw video has a keyframe each half second.

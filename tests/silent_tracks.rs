@@ -54,6 +54,8 @@ struct Plan {
     away: (u64, u64),
     silent: &'static [Kind],
     patience: u64,
+    /// 0 for a single file.
+    max_size_time: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +136,8 @@ fn record(plan: &Plan, name: &str, video_input: &Coded, audio_input: &Coded) -> 
     let meanwhile = folder.path().join(format!("meanwhile-{name}"));
     app.recorder.set_property("autostart", true);
     app.recorder.set_property("max-queue-time", plan.patience);
+    app.recorder
+        .set_property("max-size-time", plan.max_size_time);
     let source = |caps: &gst::Caps, template: &str| {
         let appsrc = gst_app::AppSrc::builder()
             .caps(caps)
@@ -392,6 +396,7 @@ fn rare_pictures(extension: &str, v: &str, apart: u64, patience: u64) {
         away: (length - SECOND, length),
         silent: &[],
         patience,
+        max_size_time: 0,
     };
     let audio = audio(OPUS, u32::try_from(length * 10 / SECOND).unwrap());
     let recording = record(&plan, &format!("silent.{extension}"), &frames, &audio);
@@ -443,6 +448,7 @@ fn long_outage(away: u64) {
         away: (2 * SECOND, (away + 2) * SECOND + 200 * MILLI),
         silent,
         patience: 2 * SECOND,
+        max_size_time: 0,
     });
 }
 
@@ -463,6 +469,7 @@ fn a_track_whose_gap_cannot_be_filled_ends_with_a_warning() {
         away: (SECOND, 4 * SECOND),
         silent: &[Kind::Video],
         patience: SECOND,
+        max_size_time: 0,
     };
     let recording = record(&plan, "silent.ogv", &video(VP8, 120), &audio(OPUS, 40));
     let [warning] = &recording.warnings[..] else {
@@ -492,6 +499,7 @@ fn a_track_whose_gap_cannot_be_filled_returns_in_the_next_part() {
         away: (2 * SECOND, 5_200 * MILLI),
         silent: &[Kind::Video],
         patience: SECOND,
+        max_size_time: 0,
     };
     let audio = audio(OPUS, 70);
     let recording = record(&plan, "silent-%d.ogv", &video(VP8, 210), &audio);
@@ -532,5 +540,74 @@ fn a_track_returns_on_time() {
         away: (2 * SECOND, 5_200 * MILLI),
         silent,
         patience: SECOND,
+        max_size_time: 0,
     });
+}
+
+#[test]
+fn a_silent_track_holds_up_no_split() {
+    let files = [
+        ("mkv", VP8, OPUS),
+        ("mp4", H264, AAC),
+        ("webm", VP9, VORBIS),
+    ];
+    std::thread::scope(|scope| {
+        for (extension, v, a) in files {
+            scope.spawn(move || splits_of_a_silence(extension, v, a));
+        }
+    });
+}
+
+/// Parts of 1.5 s, while the video is silent for more than 4.
+fn splits_of_a_silence(extension: &str, v: &str, a: &str) {
+    let plan = Plan {
+        length: 9 * SECOND,
+        away: (2 * SECOND, 6_200 * MILLI),
+        silent: &[Kind::Video],
+        patience: 500 * MILLI,
+        max_size_time: 1_500 * MILLI,
+    };
+    let (frames, audio) = (video(v, 270), audio(a, 90));
+    let recording = record(&plan, &format!("silent-%d.{extension}"), &frames, &audio);
+    assert_eq!(recording.warnings, Vec::<String>::new());
+    let parts = &recording.parts;
+    assert_eq!(parts.len(), 6, "{extension}: {parts:?}");
+    for pair in parts.windows(2) {
+        assert_eq!(pair[0].timecode + pair[0].duration, pair[1].timecode);
+    }
+    for (number, part) in (0..).zip(parts) {
+        // Video ends parts at its keyframes, which are 0.5 s apart.
+        let late = part.timecode - number * plan.max_size_time;
+        assert!(late < 600 * MILLI, "{extension}: {parts:?}");
+    }
+    let is_silent = |part: &&parts::Part| {
+        let end = part.timecode + part.duration;
+        part.timecode >= plan.away.0 && end <= plan.away.1
+    };
+    assert_eq!(
+        parts.iter().filter(is_silent).count(),
+        2,
+        "{extension}: {parts:?}"
+    );
+    let with_video: Vec<_> = parts
+        .iter()
+        .filter(|part| !is_silent(part))
+        .cloned()
+        .collect();
+    let shown = new_pictures(&parts::video(&with_video).unwrap());
+    let sources = shown.iter().map(|(_, source)| *source as u64 / MILLI);
+    let due = recording.shown.iter().map(|source| source / MILLI);
+    assert_eq!(
+        sources.collect::<Vec<_>>(),
+        due.collect::<Vec<_>>(),
+        "{extension}"
+    );
+    for (recorded, source) in shown {
+        let off = (recorded - source).abs();
+        assert!(off < 3e6, "{extension}: {source} at {recorded}");
+    }
+    // The audio loses nothing.
+    let md5 = |buffer: &gst::Buffer| coded::md5(&buffer.map_readable().unwrap());
+    let expected: Vec<_> = audio.buffers.iter().map(md5).collect();
+    assert_eq!(packets(parts, "a:0"), expected, "{extension}");
 }

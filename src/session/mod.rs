@@ -175,6 +175,12 @@ impl Session {
         lock(&self.mime_type).clone()
     }
 
+    /// Whether its files can begin while a track has no media yet; oggmux waits for the first frame.
+    fn begins_without_media(&self) -> bool {
+        let mime_type = self.mime_type();
+        mime_type.is_none_or(|mime_type| !mime_type.contains("/ogg"))
+    }
+
     /// The running time of a cut made now: clock time if a track is live, else the furthest that has arrived.
     pub fn now(&self) -> Ns {
         match self.clock.now() {

@@ -105,6 +105,18 @@ impl PreRecorder {
         called
     }
 
+    /// Records once, for this time after this `rest`; then the pipeline is stopped. Returns what [`start`](Self::start)
+    /// returns, and what the file should contain.
+    pub fn record(&self, rest: u64, time: u64) -> ((u64, u64), Kept) {
+        self.rest(rest);
+        let called = self.start();
+        self.rest(time);
+        self.app.act("stop");
+        let stop = self.stopped(1).remove(0);
+        self.app.set_state(gst::State::Null);
+        (called, kept(&stop))
+    }
+
     pub fn stopped(&self, recordings: usize) -> Vec<BusEvent> {
         self.app.wait_for("stop", recordings);
         let events = self.app.events();

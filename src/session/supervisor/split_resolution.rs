@@ -84,7 +84,10 @@ impl Coordinator {
         }
         let is_open = |track: &&Track| !track.is_closed() && track.caps().is_some();
         let open = || session.tracks.iter().filter(is_open);
-        if let Some(track) = open().find(|track| track.is_keyed()) {
+        // A silent track begins at a keyframe when it returns, whatever the part.
+        let is_awaited = |index: usize| !self.is_away(index) || !session.begins_without_media();
+        let mut keyed = session.open_tracks().filter(|(_, track)| track.is_keyed());
+        if let Some((_, track)) = keyed.find(|(index, _)| is_awaited(*index)) {
             return self.key_frame_split(session, track, (asked, end), progress);
         }
         let is_raw = |track: &&Track| track.kind() == Kind::Video && !track.is_encoded();
