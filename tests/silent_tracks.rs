@@ -549,7 +549,7 @@ fn a_silent_track_holds_up_no_split() {
     let files = [
         ("mkv", VP8, OPUS),
         ("mp4", H264, AAC),
-        ("webm", VP9, VORBIS),
+        ("webm", VP9, OPUS),
     ];
     std::thread::scope(|scope| {
         for (extension, v, a) in files {
