@@ -7,8 +7,10 @@ use common::judge::{parts, samples};
 use gst::prelude::*;
 use gstmediarecorder::MediaRecorder;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
+use std::time::Duration;
 
 const MILLI: u64 = 1_000_000;
 
@@ -196,4 +198,59 @@ fn a_panic_in_a_typed_handler_is_handled_like_an_unusable_name() {
     });
     assert_eq!(names(&record_in_parts(&app, 2)), ["0.wav", "1.wav"]);
     assert_eq!(app.warnings().len(), 1, "{:?}", app.warnings());
+}
+
+/// The next recording begins while the last part of the previous one, whose encoder is slow to start, has no file yet.
+#[test]
+fn two_recordings_never_share_a_file_number() {
+    common::app::init();
+    let test = thread::current().id();
+    let is_slow = Arc::new(AtomicBool::new(false));
+    let armed = is_slow.clone();
+    // There is no other way to stop in the middle of `start`.
+    gst::log::remove_default_log_function();
+    gst::log::set_threshold_for_name("mediarecorder", gst::DebugLevel::Info);
+    let log = gst::log::add_log_function(move |_, _, _, _, _, _, message| {
+        let is_start = message
+            .get()
+            .is_some_and(|message| message.contains("Begins at running time"));
+        if is_start && thread::current().id() == test && armed.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_secs(1));
+        }
+    });
+    let (_directory, path) = temp_location("recording-%d.webm");
+    let app = App::new("audio/webm", &path);
+    let encoders = AtomicUsize::new(0);
+    app.recorder.connect("encoder-setup", false, move |_| {
+        if encoders.fetch_add(1, Ordering::SeqCst) == 1 {
+            thread::sleep(Duration::from_millis(300));
+        }
+        None
+    });
+    let (_source, clock) = app.counted(true, None);
+    app.set_state(gst::State::Playing);
+    assert!(holds_within(DEADLINE, || clock.has_started()));
+    app.act("start");
+    app.wait_running_time(app.running_time() + 200 * MILLI);
+    app.act("split-now");
+    app.act("stop");
+    is_slow.store(true, Ordering::SeqCst);
+    app.act("start");
+    app.wait_running_time(app.running_time() + 200 * MILLI);
+    app.act("stop");
+    app.wait_for("stop", 2);
+    app.set_state(gst::State::Null);
+    gst::log::remove_log_function(log);
+    let parts = parts::from_messages(&app);
+    let mut files: Vec<_> = parts.iter().map(|part| &part.path).collect();
+    files.sort();
+    files.dedup();
+    assert_eq!(files.len(), 3, "{parts:?}");
+    for part in &parts {
+        assert_eq!(
+            std::fs::metadata(&part.path).unwrap().len(),
+            part.size,
+            "{part:?}"
+        );
+    }
 }

@@ -303,6 +303,45 @@ fn a_save_without_space_loses_nothing() {
     assert_eq!(failed, 1, "the first could not be saved");
 }
 
+/// A recording that fails while paused does not leave the past paused.
+#[test]
+fn the_past_goes_on_when_a_paused_recording_fails() {
+    let Some(disk) = SmallFilesystem::mount("size=64k") else {
+        skipped("a paused recording on a full disk: mount is not allowed");
+        return;
+    };
+    let past = 1500 * MILLI;
+    // Within the past of the failed recording, and later.
+    for later in [300 * MILLI, 2 * SECOND] {
+        let mut bench = PreRecorder::new("audio/wav", "wav", past);
+        bench.counted();
+        bench.play();
+        bench.rest(2 * SECOND);
+        let elsewhere = bench.path(1, "wav");
+        let full = disk.path().join("full.wav");
+        let recorder = &bench.app.recorder;
+        recorder.set_property("location", full.to_str().unwrap());
+        bench.start();
+        bench.app.act("pause");
+        bench.app.wait_for("stop", 1);
+        recorder.set_property("location", elsewhere.to_str().unwrap());
+        bench.rest(later);
+        let (_, after) = bench.start();
+        bench.rest(400 * MILLI);
+        let (before, _) = bench.app.act("stop");
+        let stop = bench.stopped(2).remove(1);
+        bench.app.set_state(gst::State::Null);
+        let kept = kept(&stop);
+        let (first, last) = (kept.intervals[0], kept.intervals[kept.intervals.len() - 1]);
+        assert!(first.0 + past <= after + MILLI, "{later}: {kept:?}");
+        assert!(
+            last.0 <= after && last.1 + MILLI >= before,
+            "{later}: {kept:?}"
+        );
+        whole::wav(&elsewhere, &kept, bench.clock()).unwrap();
+    }
+}
+
 /// The size of a file without media, and slightly more.
 const HEAD: u64 = (64 << 10) + 2000;
 /// Pass to the process that will be killed where to save.

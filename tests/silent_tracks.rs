@@ -546,11 +546,7 @@ fn a_track_returns_on_time() {
 
 #[test]
 fn a_silent_track_holds_up_no_split() {
-    let files = [
-        ("mkv", VP8, OPUS),
-        ("mp4", H264, AAC),
-        ("webm", VP9, OPUS),
-    ];
+    let files = [("mkv", VP8, OPUS), ("mp4", H264, AAC), ("webm", VP9, OPUS)];
     std::thread::scope(|scope| {
         for (extension, v, a) in files {
             scope.spawn(move || splits_of_a_silence(extension, v, a));

@@ -168,6 +168,14 @@ impl Timeline {
         }
     }
 
+    /// Continues at `now`, or later, if the last interval has ended.
+    pub fn go_on(&mut self, now: Ns) {
+        let end = self.intervals.last().and_then(|last| last.end);
+        if let Some(end) = end {
+            self.open(now.max(end));
+        }
+    }
+
     /// Opens an interval in which recorded time equals running time.
     fn open(&mut self, start: Ns) {
         self.intervals.push(Interval {

@@ -16,10 +16,44 @@ use crate::{
     session::{Begin, HeldEvents, Origin, Session, SessionConfig, Settings, TrackSpec, lock},
 };
 use gst::{prelude::*, subclass::prelude::*};
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 
 /// Liveness and latency of each pad's upstream, by pad name.
 pub(super) type Upstreams = Vec<(String, Upstream)>;
+
+/// The number of a recording's first file. A recording that does not begin gives it back, unless another file, of a
+/// recording that still ends, has the next number already.
+struct FileNumber<'a> {
+    files: &'a AtomicU32,
+    number: u32,
+    is_kept: bool,
+}
+
+impl<'a> FileNumber<'a> {
+    fn take(files: &'a AtomicU32) -> Self {
+        FileNumber {
+            files,
+            number: files.fetch_add(1, Ordering::SeqCst),
+            is_kept: false,
+        }
+    }
+
+    fn keep(mut self) {
+        self.is_kept = true;
+    }
+}
+
+impl Drop for FileNumber<'_> {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            let (next, order) = (self.number.wrapping_add(1), Ordering::SeqCst);
+            let _ = self.files.compare_exchange(next, self.number, order, order);
+        }
+    }
+}
 
 impl MediaRecorder {
     /// Checks everything, then starts: nothing can fail after the state has changed. Events are held back until the
@@ -36,7 +70,9 @@ impl MediaRecorder {
             Begin::EarliestBuffer => None,
         };
         let keeping: Option<&Keeping> = past.as_ref().map(|past| &***past);
-        let (session, kinds) = self.new_session(begin, &tracks, upstreams, keeping, named)?;
+        let file = FileNumber::take(&self.files);
+        let (session, kinds) =
+            self.new_session(begin, &tracks, upstreams, keeping, (file.number, named))?;
         let events = session
             .hold_events()
             .ok_or_else(|| just_ended(Command::Start))?;
@@ -62,19 +98,20 @@ impl MediaRecorder {
             let names: Vec<_> = tracks.iter().map(|pad| pad.name().to_string()).collect();
             past.feed(beginning, &session, &names);
         }
+        file.keep();
         Ok(events)
     }
 
-    /// Checks the configuration and opens the file. Also returns whether there are audio and video tracks.
+    /// Checks the configuration and opens the file, which has this number, or this name from the application. Also
+    /// returns whether there are audio and video tracks.
     fn new_session(
         &self,
         begin: Begin,
         tracks: &[MediaRecorderPad],
         upstreams: &Upstreams,
         past: Option<&Keeping>,
-        named: Option<String>,
+        (number, named): (u32, Option<String>),
     ) -> Result<(Arc<Session>, [bool; 2]), Refusal> {
-        let number = self.files.load(Ordering::SeqCst);
         let values = lock(&self.values).clone();
         let pattern = values
             .location
@@ -129,7 +166,6 @@ impl MediaRecorder {
         lock(&self.values).bitrates.start(has_audio, has_video);
         let mut control = lock(&self.control);
         control.next_session += 1;
-        self.files.fetch_add(1, Ordering::SeqCst);
         control.state = State::Recording;
         control.latest = None;
         control.actual = None;
@@ -150,7 +186,6 @@ impl MediaRecorder {
         }
         self.set_state_value(State::Inactive);
         let mut control = lock(&self.control);
-        self.files.fetch_sub(1, Ordering::SeqCst);
         control.sessions.retain(|other| other.id() != session.id());
     }
 

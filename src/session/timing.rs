@@ -84,6 +84,15 @@ impl SharedTimeline {
         })
     }
 
+    /// Ends [`lead`](Self::lead) where this timeline ends without having been stopped: its follower goes on, from `now`
+    /// on if it is paused.
+    pub fn stop_leading(&self, now: impl FnOnce() -> Ns) {
+        let leads = lock(&self.leads).take();
+        if let Some(Followed { by, .. }) = leads {
+            by.write_alone(|follower| follower.go_on(now()));
+        }
+    }
+
     fn write_alone<R>(&self, write: impl FnOnce(&mut Timeline) -> R) -> R {
         let mut timeline = lock(&self.timeline);
         self.sequence.fetch_add(1, Ordering::SeqCst);
