@@ -268,6 +268,11 @@ impl Keeping {
                 session.fail(Error::unknown(what));
             }
         }
+        // In that case it did not know this recording yet.
+        if self.given_up.load(Ordering::SeqCst) {
+            let what = "start: pre-recording has just failed, as the warning says; start again without the past";
+            session.fail(Error::unknown(what));
+        }
     }
 
     /// Releases the readers of a recording that did not start.

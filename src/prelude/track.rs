@@ -464,7 +464,8 @@ impl KeptTrack {
     /// Mutes from now on, or from `from`, or unmutes.
     pub fn mute(&self, muted: bool, from: Option<Ns>) {
         let mut at = from;
-        if let Some(front) = self.front() {
+        let known = self.front();
+        if let Some(front) = &known {
             let now = || self.keeping.timeline.write(|_| self.keeping.now());
             let instant = || *at.insert(from.unwrap_or_else(now));
             front.track.mute(instant, muted);
@@ -482,6 +483,12 @@ impl KeptTrack {
         drop(rings);
         if let Some(begin) = begin {
             forget_mutes(&mut inner.mutes, begin);
+        }
+        if let (None, Media::RawVideo(front)) = (known, &inner.media) {
+            // The first caps came meanwhile, with the mutes up to then.
+            let front = front.clone();
+            drop(inner);
+            front.track.mute(|| at, muted);
         }
     }
 

@@ -176,8 +176,10 @@ impl MediaRecorder {
 
     /// A pad's running time has been reset. The first pad to be reset determines where running time continues.
     pub(super) fn restart(&self, pad: &MediaRecorderPad, to: u64) {
-        if pad.next_epoch() > self.epoch.load(Ordering::SeqCst) {
-            self.epoch.fetch_add(1, Ordering::SeqCst);
+        // Held until it has been restarted: another pad may be reset at the same time.
+        let mut epoch = lock(&self.epoch);
+        if pad.next_epoch() > *epoch {
+            *epoch += 1;
             self.clock.restart(to);
         }
     }

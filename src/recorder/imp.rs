@@ -41,7 +41,7 @@ use gst::{prelude::*, subclass::prelude::*};
 use once_cell::sync::Lazy;
 use std::sync::{
     Arc, Condvar, Mutex, OnceLock,
-    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
 pub(super) use crate::log::CAT;
@@ -79,7 +79,7 @@ pub struct MediaRecorder {
     pub(super) control: Mutex<Control>,
     pub(super) acting: Mutex<()>,
     pub(super) clock: Arc<RunningTime>,
-    pub(super) epoch: AtomicU64,
+    pub(super) epoch: Mutex<u64>,
     pub(super) hold: Mutex<Hold>,
     pub(super) held: Condvar,
     pub(super) armed: AtomicBool,
@@ -145,7 +145,7 @@ impl ObjectSubclass for MediaRecorder {
             control: Mutex::default(),
             acting: Mutex::default(),
             clock: Arc::default(),
-            epoch: AtomicU64::new(0),
+            epoch: Mutex::default(),
             hold: Mutex::default(),
             held: Condvar::new(),
             armed: AtomicBool::new(false),
@@ -422,7 +422,7 @@ impl MediaRecorder {
             pad.reset();
         }
         self.clock.reset();
-        self.epoch.store(0, Ordering::SeqCst);
+        *lock(&self.epoch) = 0;
         let mut control = lock(&self.control);
         control.eos_posted = false;
         control.eos_seqnum = None;

@@ -3,7 +3,6 @@
 use super::{MediaRecorderPad, imp::MediaRecorder};
 use crate::session::lock;
 use gst::{prelude::*, subclass::prelude::*};
-use std::sync::atomic::Ordering;
 
 impl MediaRecorder {
     pub(super) fn request_pad(
@@ -43,7 +42,8 @@ impl MediaRecorder {
             .iterate_internal_links_function(|_, _| gst::Iterator::from_vec(Vec::new()))
             .build();
         // Shares the running-time base of the other pads.
-        pad.join(self.epoch.load(Ordering::SeqCst), &self.clock);
+        let epoch = *lock(&self.epoch);
+        pad.join(epoch, &self.clock);
         let obj = self.obj();
         if obj.current_state() >= gst::State::Paused
             && let Err(err) = pad.set_active(true)

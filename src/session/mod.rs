@@ -227,6 +227,8 @@ impl Session {
             return false;
         }
         let slot = part.events.reserve();
+        // The supervisor announces the resume as soon as it is resolved: it has to find the slot.
+        let mut of_part = lock(&part.control);
         let (running_time, resolved, interval) = self.timeline.write(|timeline| {
             let at = timeline.resume(self.now(), resolved);
             let resolved = timeline.pending().is_none();
@@ -247,8 +249,9 @@ impl Session {
                 "Resumes at the first keyframe from running time {} on",
                 time(running_time)
             );
-            lock(&part.control).resumes.push((interval, slot));
+            of_part.resumes.push((interval, slot));
         }
+        drop(of_part);
         drop(control);
         self.note_wall_clock();
         self.backpressure.wake();

@@ -274,14 +274,16 @@ impl Session {
     /// Moves resumes whose start is not known yet to the next part.
     pub(super) fn hand_on_resumes(&self, part: &Part) {
         let list = lock(&self.part_list);
-        let waiting = std::mem::take(&mut lock(&part.control).resumes);
         let mut parts = list.parts.iter();
         let next = parts.find(|next| next.number == part.number + 1);
+        // Held until they have moved: whoever announces them looks into one part after the other.
+        let mut next = next.map(|next| (next, lock(&next.control)));
+        let waiting = std::mem::take(&mut lock(&part.control).resumes);
         for (index, slot) in waiting {
             part.events.fill(slot, None);
-            if let Some(next) = next {
+            if let Some((next, control)) = &mut next {
                 let slot = next.events.reserve();
-                lock(&next.control).resumes.push((index, slot));
+                control.resumes.push((index, slot));
             }
         }
     }
