@@ -7,6 +7,7 @@ use common::disk::{Scenario, SmallFilesystem, run_with_faults};
 use common::judge::{parts, samples, sync};
 use gst::prelude::*;
 use gstmediarecorder::ErrorCode;
+use std::time::{Duration, Instant};
 
 const MILLI: u64 = 1_000_000;
 
@@ -218,7 +219,7 @@ fn all_video_and_audio_is_in_exactly_one_part() {
     }
 }
 
-const SCENARIOS: [Scenario; 3] = [
+const SCENARIOS: [Scenario; 4] = [
     ("fails", |folder| fails(folder, 0)),
     ("cannot be synchronised", |folder| {
         fails(folder, 200 * MILLI)
@@ -242,7 +243,34 @@ const SCENARIOS: [Scenario; 3] = [
         // The disk has recovered before the part was abandoned.
         assert_nothing_is_missing(&app, &clock, folder);
     }),
+    // The thread that watches the disk must not be the one that the disk holds up.
+    ("hangs while blobs are requested", |folder| {
+        let (app, _source, clock) = rig_in(folder);
+        app.act("start");
+        let begun = Instant::now();
+        let location = || {
+            app.act("request-data");
+            app.recorder
+                .property::<gst::Structure>("stats")
+                .get::<String>("location")
+                .unwrap()
+        };
+        assert!(holds_within(DEADLINE, || location().contains("fallback-1")));
+        assert!(begun.elapsed() < HANG, "it has waited for the disk");
+        app.wait_running_time(app.running_time() + 500 * MILLI);
+        app.act("stop");
+        app.wait_for("stop", 1);
+        assert_continues(&app, true);
+        // The disk has recovered before the part was abandoned.
+        let (parts, kept) = (parts::from_messages(&app), app.kept());
+        parts::check_contiguous(&parts, kept.total(), 100_000.0).unwrap();
+        let audio = parts::audio(&parts, None).unwrap();
+        samples::check_continuous(&audio, &kept, &clock).unwrap();
+    }),
 ];
+
+/// How long the device hangs.
+const HANG: Duration = Duration::from_secs(5);
 
 fn rig_in(folder: &std::path::Path) -> (App, gst::Pad, common::signal::tag::SampleClock) {
     rig(
@@ -310,4 +338,10 @@ fn a_device_that_cannot_be_synchronised() {
 fn a_device_that_hangs() {
     let injected = "writev:delay_enter=5000000:when=3";
     run_with_faults("hangs", injected, Some("location-0.wav"));
+    let injected = "writev:delay_enter=5000000:when=6";
+    run_with_faults(
+        "hangs while blobs are requested",
+        injected,
+        Some("location-0.wav"),
+    );
 }

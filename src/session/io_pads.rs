@@ -134,7 +134,12 @@ impl BytesOut {
         ended.is_some()
     }
 
-    /// Runs `work` while all patched bytes have been written; `None` if writing takes longer than `patience`.
+    /// Accesses the patcher. Take no lock in `work`.
+    pub fn with_patch<R>(&self, work: impl FnOnce(&mut Patch) -> R) -> R {
+        work(&mut lock(&self.patch))
+    }
+
+    /// Runs `work`, in which the writer may be locked, while all patched bytes have been written; `None` if writing takes longer than `patience`.
     pub fn between_writes<R>(&self, patience: Duration, work: impl FnOnce() -> R) -> Option<R> {
         let end = Instant::now() + patience;
         loop {

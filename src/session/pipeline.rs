@@ -20,13 +20,13 @@ use super::{
     chapters,
     diagnosis::{TrackPath, listen},
     encoding::FailedEncoders,
-    lock,
+    io_pads::BytesOut,
     overlap::Overlap,
     track::InFlight,
     writer::NextCluster,
 };
 use crate::{
-    formats::{self, Chapter, Ending, Missing, Patch, Plan, VideoTrack},
+    formats::{self, Chapter, Ending, Missing, Plan, VideoTrack},
     model::{Container, Error, Kind, Orientation, timeline::Ns},
 };
 use chain::ChainBuilder;
@@ -254,15 +254,9 @@ impl Pipeline {
         self.end.end_fragments(patience)
     }
 
-    /// Runs `work`, in which the writer may be locked, while all patched bytes have been written; `None` if writing
-    /// takes longer than `patience`.
-    pub fn between_writes<R>(&self, patience: Duration, work: impl FnOnce() -> R) -> Option<R> {
-        self.end.between_writes(patience, work)
-    }
-
-    /// Accesses the patcher of the muxer's output. Take no lock in `work`.
-    pub fn with_patch<R>(&self, work: impl FnOnce(&mut Patch) -> R) -> R {
-        work(&mut lock(&self.end.patch))
+    /// The output of the muxer's bytes.
+    pub fn out(&self) -> &Arc<BytesOut> {
+        self.end.out()
     }
 
     /// Sets everything except the encoders to PLAYING.

@@ -21,7 +21,12 @@ mod unusable_tracks;
 pub use coordinator::Coordinator;
 
 use super::{
-    Event, Session, lock, panic_text, panicked, part::Part, pipeline::Pipeline, remedies::Remedies,
+    Event, Session,
+    aside::{Job, Progress},
+    lock, panic_text, panicked,
+    part::Part,
+    pipeline::Pipeline,
+    remedies::Remedies,
     try_lock,
 };
 use crate::{
@@ -33,6 +38,7 @@ use crate::{
         timeline::{Ns, Timeline},
     },
 };
+use chapters::WrittenChapters;
 use disk_watch::DiskWatch;
 use pipeline_events::PipelineEvents;
 use std::{
@@ -119,8 +125,12 @@ struct Supervisor {
     batch: Option<batching::Batch>,
     /// How many chapters have been written into the header.
     chapters_written: usize,
+    /// Chapters that are being written.
+    writing_chapters: Option<Job<WrittenChapters>>,
     /// How many of the requested blobs have been handed out.
     served: u64,
+    /// The requested blob that is being read back, unless the disk is slow.
+    reading_back: Option<Job<Option<io::Result<()>>>>,
     /// Counter of the last news seen.
     seen: u64,
     /// When the last buffer arrived from the pre-record buffer.
@@ -143,7 +153,9 @@ impl Supervisor {
             remedies: Remedies::default(),
             batch: None,
             chapters_written: 0,
+            writing_chapters: None,
             served: 0,
+            reading_back: None,
             seen: 0,
             kept_came: Instant::now(),
             disk: DiskWatch::new(),
@@ -307,19 +319,17 @@ impl Supervisor {
     /// one; then the media from before the request is in the next.
     fn hand_out_requested(&mut self, requested: u64) {
         while self.served < requested {
-            let pipeline = self.pipeline.as_ref();
-            if pipeline.is_some_and(|pipeline| !pipeline.end_fragments(DISK_PATIENCE)) {
-                return;
-            }
-            let taken =
-                self.session
-                    .with_writer_within(&self.part, DISK_PATIENCE, |writer, blobs| {
-                        let frontier = writer.frontier();
-                        writer.take(frontier, blobs)
-                    });
-            let Some(taken) = taken else {
+            let job = self.reading_back.take();
+            let job = job.unwrap_or_else(|| self.read_back());
+            let taken = match job.wait(DISK_PATIENCE) {
+                Progress::Done(Some(taken)) => taken,
                 // The disk is slow; do other work meanwhile.
-                return;
+                Progress::Done(None) => return,
+                Progress::Running => {
+                    self.reading_back = Some(job);
+                    return;
+                }
+                Progress::Failed => Err(io::Error::other("its thread has failed")),
             };
             if let Err(err) = taken {
                 let error = Error::unknown(format!(
@@ -329,5 +339,23 @@ impl Supervisor {
             }
             self.served += 1;
         }
+    }
+
+    /// Begins to hand out a blob with what has been written so far, in another thread, as the disk may hang.
+    fn read_back(&self) -> Job<Option<io::Result<()>>> {
+        let (session, part) = (self.session.clone(), self.part.clone());
+        let out = self
+            .pipeline
+            .as_ref()
+            .map(|pipeline| pipeline.out().clone());
+        Job::start(move || {
+            if out.is_some_and(|out| !out.end_fragments_within(DISK_PATIENCE)) {
+                return None;
+            }
+            session.with_writer_within(&part, DISK_PATIENCE, |writer, blobs| {
+                let frontier = writer.frontier();
+                writer.take(frontier, blobs)
+            })
+        })
     }
 }

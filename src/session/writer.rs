@@ -328,10 +328,16 @@ impl Writer {
         self.progress.note_failure(patched)
     }
 
-    /// Hands out the current blob, which ends at recorded time `end`.
+    /// Hands out the current blob, which ends at recorded time `end`, unless the last one has been handed out.
     pub fn take(&mut self, end: Ns, outlet: &BlobOutlet<'_>) -> io::Result<()> {
+        if self.finished {
+            return Ok(());
+        }
         let bytes = self.store.take(false)?;
-        self.hand_out(bytes, end, outlet);
+        // The disk may have been stuck for so long that nobody waits any more.
+        if !self.is_over() {
+            self.hand_out(bytes, end, outlet);
+        }
         Ok(())
     }
 

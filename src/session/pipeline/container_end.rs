@@ -150,9 +150,9 @@ impl ContainerEnd {
         self.out.end_fragments_within(patience)
     }
 
-    /// Runs `work` while all patched bytes have been written; `None` if writing takes longer than `patience`.
-    pub fn between_writes<R>(&self, patience: Duration, work: impl FnOnce() -> R) -> Option<R> {
-        self.out.between_writes(patience, work)
+    /// The output of the muxer's bytes.
+    pub fn out(&self) -> &Arc<BytesOut> {
+        &self.out
     }
 
     /// Refuses further bytes.

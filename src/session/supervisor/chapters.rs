@@ -1,22 +1,74 @@
 //! Writes marks as chapters into bytes that have already been written.
 
 use super::{DISK_PATIENCE, Supervisor};
-use crate::{formats::Patch, model::Error, session::writer::Writer};
+use crate::{
+    formats::Patch,
+    model::Error,
+    session::{
+        aside::{Job, Progress},
+        writer::Writer,
+    },
+};
 use std::io;
 
+/// What has become of chapters.
+#[derive(Debug)]
+pub struct WrittenChapters {
+    /// How many there were.
+    count: usize,
+    /// Whether all of them are in the file. `None`: the header has not been written yet, or the disk is slow.
+    all: Option<io::Result<Option<bool>>>,
+}
+
 impl Supervisor {
-    /// Writes the marks whose position is known, once the header has been written.
+    /// Writes the marks whose position is known, once the header has been written. The disk may hang, so that is done
+    /// in another thread.
     pub(super) fn write_chapters(&mut self) {
-        let session = &self.session;
-        session.place_marks(false);
-        let Some(pipeline) = &self.pipeline else {
-            return;
+        self.session.place_marks(false);
+        let job = match self.writing_chapters.take() {
+            Some(job) => job,
+            None => match self.begin_chapters() {
+                Some(job) => job,
+                None => return,
+            },
         };
-        let Some((chapters, end)) = session.chapters_beyond(&self.part, self.chapters_written)
-        else {
-            return;
+        let written = match job.wait(DISK_PATIENCE) {
+            Progress::Done(written) => written,
+            Progress::Running => {
+                self.writing_chapters = Some(job);
+                return;
+            }
+            Progress::Failed => WrittenChapters {
+                count: 0,
+                all: Some(Err(io::Error::other("its thread has failed"))),
+            },
         };
-        let write = |patch: &mut Patch, writer: &mut Writer| {
+        match written.all {
+            Some(Ok(Some(all))) => {
+                self.chapters_written = written.count;
+                if !all {
+                    self.session.warn_of_lost_chapters();
+                }
+            }
+            None | Some(Ok(None)) => {}
+            Some(Err(err)) => self.session.fail_part(
+                &self.part,
+                Error::unknown(format!(
+                    "The chapters of the recording cannot be written: {err}"
+                )),
+            ),
+        }
+    }
+
+    /// Begins to write the chapters, if there are new ones.
+    fn begin_chapters(&self) -> Option<Job<WrittenChapters>> {
+        let out = self.pipeline.as_ref()?.out().clone();
+        let (chapters, end) = self
+            .session
+            .chapters_beyond(&self.part, self.chapters_written)?;
+        let (session, part) = (self.session.clone(), self.part.clone());
+        let count = chapters.len();
+        let write = move |patch: &mut Patch, writer: &mut Writer| {
             let Some(reserve) = patch.reserve() else {
                 // Either it is too early, or chapters go to the end of the file.
                 return Ok::<_, io::Error>(None);
@@ -30,27 +82,17 @@ impl Supervisor {
             writer.patch(rewrite.patches)?;
             Ok(Some(all && stays))
         };
-        // A muxer that rewrites its header includes the chapters so far: it must not do so meanwhile.
-        let written = pipeline.between_writes(DISK_PATIENCE, || {
-            session.with_writer_within(&self.part, DISK_PATIENCE, |writer, _| {
-                pipeline.with_patch(|patch| write(patch, writer))
-            })
-        });
-        match written.flatten() {
-            Some(Ok(Some(all))) => {
-                self.chapters_written = chapters.len();
-                if !all {
-                    session.warn_of_lost_chapters();
-                }
+        Some(Job::start(move || {
+            // A muxer that rewrites its header includes the chapters so far: it must not do so meanwhile.
+            let all = out.between_writes(DISK_PATIENCE, || {
+                session.with_writer_within(&part, DISK_PATIENCE, |writer, _| {
+                    out.with_patch(|patch| write(patch, writer))
+                })
+            });
+            WrittenChapters {
+                count,
+                all: all.flatten(),
             }
-            // The disk is slow, or the header has not been written yet.
-            None | Some(Ok(None)) => {}
-            Some(Err(err)) => session.fail_part(
-                &self.part,
-                Error::unknown(format!(
-                    "The chapters of the recording cannot be written: {err}"
-                )),
-            ),
-        }
+        }))
     }
 }
