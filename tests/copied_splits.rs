@@ -210,7 +210,7 @@ fn is_installed(kind: &Kind) -> bool {
 #[test]
 fn copied_packets_are_in_exactly_one_part() {
     let mut rng = Rng::from_env();
-    let splits = if long() { 1_000 } else { 32 };
+    let splits = if long() { 1_000 } else { 16 };
     let splits = usize::div_ceil(splits, KINDS.len());
     let mut wrong = Vec::new();
     for kind in &KINDS {

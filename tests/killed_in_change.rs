@@ -7,7 +7,7 @@ use common::disk::SmallFilesystem;
 use common::failing_encoder::fail_at;
 use common::harness::{init, make_recorder};
 use common::killed::{keep, readable};
-use common::settings::{Rng, tenth};
+use common::settings::{Rng, long};
 use gst::prelude::*;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -30,6 +30,11 @@ const TYPES: [&str; 3] = ["video/webm", "video/mp4", "video/x-matroska"];
 
 /// More than the header of a file, with its space for chapters. A truncated one has no media yet.
 const HEAD: u64 = 70_000;
+
+/// Each type twice, or a hundred recordings.
+fn rounds() -> usize {
+    if long() { 100 } else { 2 * TYPES.len() }
+}
 
 /// Makes the first video encoder fail, and prints when.
 fn break_one(recorder: &gst::Element) {
@@ -145,7 +150,7 @@ fn an_encoder_exchange() {
     let mut chance = Rng::from_env();
     let folder = tempfile::tempdir().unwrap();
     let mut worst = 0.0f64;
-    for round in 0..tenth(100) as usize {
+    for round in 0..rounds() {
         let mime_type = TYPES[round % TYPES.len()];
         let path = folder.path().join(format!("{round}"));
         let wait = Duration::from_micros(chance.below(150_000));
@@ -172,7 +177,7 @@ fn a_starting_fallback() {
     let folder = tempfile::tempdir().unwrap();
     let mut worst = 0.0f64;
     let mut begun = 0;
-    for round in 0..tenth(100) as usize {
+    for round in 0..rounds() {
         let Some(disk) = SmallFilesystem::mount("size=500k") else {
             return;
         };

@@ -157,9 +157,9 @@ pub const TABLE: &[Fixup] = &[
     },
     Fixup {
         name: "flac-frame-numbers",
-        element: "flacparse",
+        element: "flacenc, flacparse",
         versions: All,
-        report: "does not renumber frames, although players derive the time of a FLAC file from the numbers",
+        report: "do not renumber frames, although players derive the time of a FLAC file from the numbers",
         needed: |s| s.codec == Codec::Flac,
         install: Parser(|parser, s, is_mixed| {
             let is_bare = s.container == Container::Flac;
