@@ -240,3 +240,27 @@ fn a_live_camera_and_a_telephone() {
         "{length} for {kept:?}"
     );
 }
+
+/// The decoder holds frames, since they are not in presentation order.
+#[test]
+fn frames_in_the_decoder_are_recorded_when_the_pipeline_goes_down() {
+    let (_directory, path) = temp_location("down.webm");
+    let app = App::new("", &path);
+    let encoder =
+        "x264enc bframes=3 b-adapt=false key-int-max=15 speed-preset=ultrafast ! h264parse";
+    let mut playing = Playing::new(&app, "video_%u", coded::video(encoder, FRAMES));
+    app.set_state(gst::State::Playing);
+    app.act("start");
+    play_until(&mut [&mut playing], 0, 2 * SECOND);
+    app.set_state(gst::State::Ready);
+    app.wait_for("stop", 1);
+    app.set_state(gst::State::Null);
+    assert_eq!(file::codecs(&path).unwrap(), ["vp8"]);
+    let shown = sync::frame_times(&decode::video(&path, 0).unwrap()).unwrap();
+    let end = gst::ClockTime::from_nseconds(ORIGIN + 2 * SECOND);
+    let pushed = playing
+        .all
+        .iter()
+        .filter(|frame| frame.dts_or_pts() < Some(end));
+    assert_eq!(shown.len(), pushed.count());
+}

@@ -221,6 +221,13 @@ impl Session {
         }
     }
 
+    /// Has the decoders output all frames that they hold.
+    pub(super) fn drain_decoders(&self) {
+        for decoder in self.decoding.iter().filter_map(Decoding::decoder) {
+            decoder.drain_within(DRAIN);
+        }
+    }
+
     /// Stops all decoding. Must not be called in a decoder's thread.
     pub(super) fn close_decoders(&self) {
         for decoding in &self.decoding {

@@ -81,6 +81,7 @@ impl Session {
                 })
             });
         }
+        self.drain_decoders();
         self.stopped(true);
     }
 
