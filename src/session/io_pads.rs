@@ -139,7 +139,8 @@ impl BytesOut {
         work(&mut lock(&self.patch))
     }
 
-    /// Runs `work`, in which the writer may be locked, while all patched bytes have been written; `None` if writing takes longer than `patience`.
+    /// Runs `work`, in which the writer may be locked, while all patched bytes have been written; `None` if writing
+    /// takes longer than `patience`.
     pub fn between_writes<R>(&self, patience: Duration, work: impl FnOnce() -> R) -> Option<R> {
         let end = Instant::now() + patience;
         loop {

@@ -313,7 +313,7 @@ impl Session {
         if is_last {
             lock(&self.control).over = true;
             self.timeline.write(|timeline| timeline.cancel_split());
-            self.timeline.stop_leading(|| self.progress());
+            self.timeline.stop_leading(|| self.now());
             for next in list.parts.iter().filter(|next| next.number > part.number) {
                 lock(&next.control).cancelled = true;
             }

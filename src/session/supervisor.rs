@@ -323,13 +323,12 @@ impl Supervisor {
             let job = job.unwrap_or_else(|| self.read_back());
             let taken = match job.wait(DISK_PATIENCE) {
                 Progress::Done(Some(taken)) => taken,
-                // The disk is slow; do other work meanwhile.
-                Progress::Done(None) => return,
+                // The disk is slow, or there was no thread; do other work meanwhile.
+                Progress::Done(None) | Progress::Failed => return,
                 Progress::Running => {
                     self.reading_back = Some(job);
                     return;
                 }
-                Progress::Failed => Err(io::Error::other("its thread has failed")),
             };
             if let Err(err) = taken {
                 let error = Error::unknown(format!(

@@ -2,12 +2,8 @@
 
 use super::{DISK_PATIENCE, Supervisor};
 use crate::{
-    formats::Patch,
     model::Error,
-    session::{
-        aside::{Job, Progress},
-        writer::Writer,
-    },
+    session::aside::{Job, Progress},
 };
 use std::io;
 
@@ -38,10 +34,8 @@ impl Supervisor {
                 self.writing_chapters = Some(job);
                 return;
             }
-            Progress::Failed => WrittenChapters {
-                count: 0,
-                all: Some(Err(io::Error::other("its thread has failed"))),
-            },
+            // There was no thread for it; try again.
+            Progress::Failed => return,
         };
         match written.all {
             Some(Ok(Some(all))) => {
@@ -66,27 +60,27 @@ impl Supervisor {
         let (chapters, end) = self
             .session
             .chapters_beyond(&self.part, self.chapters_written)?;
+        // Either it is too early, or chapters go to the end of the file.
+        out.with_patch(|patch| patch.reserve())?;
         let (session, part) = (self.session.clone(), self.part.clone());
         let count = chapters.len();
-        let write = move |patch: &mut Patch, writer: &mut Writer| {
-            let Some(reserve) = patch.reserve() else {
-                // Either it is too early, or chapters go to the end of the file.
-                return Ok::<_, io::Error>(None);
-            };
-            if !writer.has_written(reserve.end) {
-                return Ok(None);
-            }
-            let rewrite = patch.rewrite_chapters(&chapters, end);
-            let all = rewrite.kept == chapters.len() || patch.appends_chapters();
-            let stays = writer.can_change(reserve.start);
-            writer.patch(rewrite.patches)?;
-            Ok(Some(all && stays))
-        };
         Some(Job::start(move || {
             // A muxer that rewrites its header includes the chapters so far: it must not do so meanwhile.
             let all = out.between_writes(DISK_PATIENCE, || {
                 session.with_writer_within(&part, DISK_PATIENCE, |writer, _| {
-                    out.with_patch(|patch| write(patch, writer))
+                    let Some((rewrite, at, appends)) = out.with_patch(|patch| {
+                        let reserve = patch.reserve()?;
+                        writer.has_written(reserve.end).then(|| {
+                            let rewrite = patch.rewrite_chapters(&chapters, end);
+                            (rewrite, reserve.start, patch.appends_chapters())
+                        })
+                    }) else {
+                        return Ok(None);
+                    };
+                    let all = rewrite.kept == count || appends;
+                    let stays = writer.can_change(at);
+                    writer.patch(rewrite.patches)?;
+                    Ok(Some(all && stays))
                 })
             });
             WrittenChapters {

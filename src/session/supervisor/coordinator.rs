@@ -128,7 +128,7 @@ impl Coordinator {
 
 impl Session {
     /// How far the recording has advanced: clock time if any track is live, else the furthest track.
-    pub(in crate::session) fn progress(&self) -> Ns {
+    pub(super) fn progress(&self) -> Ns {
         match self.clock.now() {
             Some(now) if self.any_live() => now,
             _ => {

@@ -85,9 +85,17 @@ impl Coordinator {
         let is_open = |track: &&Track| !track.is_closed() && track.caps().is_some();
         let open = || session.tracks.iter().filter(is_open);
         // A silent track begins at a keyframe when it returns, whatever the part.
-        let is_awaited = |index: usize| !self.is_away(index) || !session.begins_without_media();
-        let mut keyed = session.open_tracks().filter(|(_, track)| track.is_keyed());
-        if let Some((_, track)) = keyed.find(|(index, _)| is_awaited(*index)) {
+        let patience = session.settings.patience_ns();
+        let is_silent = |index: usize, track: &Track| {
+            let longest = patience.saturating_add(track.latency_ns());
+            // It may have returned since the last look.
+            self.is_away(index) && track.arrived().saturating_add(longest) <= progress
+        };
+        let is_awaited = |(index, track): &(usize, &Track)| {
+            track.is_keyed() && !(is_silent(*index, track) && session.begins_without_media())
+        };
+        let awaited = session.open_tracks().find(is_awaited);
+        if let Some((_, track)) = awaited {
             return self.key_frame_split(session, track, (asked, end), progress);
         }
         let is_raw = |track: &&Track| track.kind() == Kind::Video && !track.is_encoded();
