@@ -133,11 +133,12 @@ fn break_encoders(recorder: &gst::Element, chance: Mutex<Rng>) -> Arc<AtomicU64>
     recorder.connect("encoder-setup", false, move |values| {
         let pad = values[1].get::<gst::Pad>().unwrap();
         let encoder = values[2].get::<gst::Element>().unwrap();
-        // Once every few seconds.
+        // Once every few seconds, which parts last, too: earlier if there are few.
+        let sooner = if long() { 1 } else { 3 };
         let (least, most) = if pad.name().starts_with("video") {
-            (60, 240)
+            (60 / sooner, 240 / sooner)
         } else {
-            (100, 600)
+            (100 / sooner, 600 / sooner)
         };
         let breaks = least + chance.lock().unwrap().below(most - least);
         let failed = count_failed.clone();
