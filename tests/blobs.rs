@@ -451,9 +451,14 @@ fn the_blob_of_an_empty_recording_has_caps_and_type() {
     ] {
         let rig = Rig::new();
         rig.recorder.set_property("mime-type", mime_type);
-        let _silent = rig.feed_audio();
-        let _dark = (!mime_type.starts_with("audio")).then(|| rig.feed_video());
+        // Caps pushed earlier would arrive with the first buffer only.
         rig.play();
+        let silent = rig.feed_audio();
+        let dark = (!mime_type.starts_with("audio")).then(|| rig.feed_video());
+        [Some(&silent), dark.as_ref()]
+            .into_iter()
+            .flatten()
+            .for_each(PushTrack::wait_taken);
         rig.recorder.start().expect("start");
         rig.recorder.stop().expect("stop");
         let events = rig.wait_recording(1);
