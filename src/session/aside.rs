@@ -6,15 +6,6 @@ use std::{sync::mpsc, thread, time::Duration};
 #[derive(Debug)]
 pub struct Job<R>(mpsc::Receiver<R>);
 
-/// How far a job is.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Progress<R> {
-    Done(R),
-    Running,
-    /// It has panicked, or there was no thread for it.
-    Failed,
-}
-
 impl<R: Send + 'static> Job<R> {
     pub fn start(work: impl FnOnce() -> R + Send + 'static) -> Self {
         let (done, is_done) = mpsc::channel();
@@ -25,13 +16,14 @@ impl<R: Send + 'static> Job<R> {
         Job(is_done)
     }
 
-    /// Waits for the result, but not longer than `patience`.
-    pub fn wait(&self, patience: Duration) -> Progress<R> {
-        match self.0.recv_timeout(patience) {
-            Ok(result) => Progress::Done(result),
-            Err(mpsc::RecvTimeoutError::Timeout) => Progress::Running,
-            Err(mpsc::RecvTimeoutError::Disconnected) => Progress::Failed,
+    /// Its result, if that comes within `patience`. A job that is still running is put into `slot`, one that has
+    /// panicked or got no thread is not.
+    pub fn finish_within(self, patience: Duration, slot: &mut Option<Self>) -> Option<R> {
+        let result = self.0.recv_timeout(patience);
+        if let Err(mpsc::RecvTimeoutError::Timeout) = result {
+            *slot = Some(self);
         }
+        result.ok()
     }
 }
 
@@ -41,10 +33,7 @@ pub fn within<R: Send + 'static>(
     patience: Duration,
     work: impl FnOnce() -> R + Send + 'static,
 ) -> Option<R> {
-    match Job::start(work).wait(patience) {
-        Progress::Done(result) => Some(result),
-        Progress::Running | Progress::Failed => None,
-    }
+    Job::start(work).finish_within(patience, &mut None)
 }
 
 /// Runs `work` in a thread that nobody waits for.
@@ -74,11 +63,24 @@ mod tests {
     #[test]
     fn a_job_goes_on_while_nobody_waits() {
         let (go, waits) = mpsc::channel::<()>();
-        let job = Job::start(move || waits.recv().is_ok());
-        assert_eq!(job.wait(Duration::from_millis(20)), Progress::Running);
+        let (job, mut slot) = (Job::start(move || waits.recv().is_ok()), None);
+        assert_eq!(
+            job.finish_within(Duration::from_millis(20), &mut slot),
+            None
+        );
+        let job = slot.take().unwrap();
         go.send(()).unwrap();
-        assert_eq!(job.wait(Duration::from_secs(60)), Progress::Done(true));
+        assert_eq!(
+            job.finish_within(Duration::from_secs(60), &mut slot),
+            Some(true)
+        );
+        assert!(slot.is_none());
         let panics = Job::start(|| assert!(std::hint::black_box(false), "on purpose"));
-        assert_eq!(panics.wait(Duration::from_secs(60)), Progress::Failed);
+        let mut slot = None;
+        assert_eq!(
+            panics.finish_within(Duration::from_secs(60), &mut slot),
+            None
+        );
+        assert!(slot.is_none());
     }
 }

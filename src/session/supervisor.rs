@@ -21,13 +21,8 @@ mod unusable_tracks;
 pub use coordinator::Coordinator;
 
 use super::{
-    Event, Session,
-    aside::{Job, Progress},
-    lock, panic_text, panicked,
-    part::Part,
-    pipeline::Pipeline,
-    remedies::Remedies,
-    try_lock,
+    Event, Session, aside::Job, lock, panic_text, panicked, part::Part, pipeline::Pipeline,
+    remedies::Remedies, try_lock,
 };
 use crate::{
     formats::Plan,
@@ -321,14 +316,10 @@ impl Supervisor {
         while self.served < requested {
             let job = self.reading_back.take();
             let job = job.unwrap_or_else(|| self.read_back());
-            let taken = match job.wait(DISK_PATIENCE) {
-                Progress::Done(Some(taken)) => taken,
+            let taken = job.finish_within(DISK_PATIENCE, &mut self.reading_back);
+            let Some(taken) = taken.flatten() else {
                 // The disk is slow, or there was no thread; do other work meanwhile.
-                Progress::Done(None) | Progress::Failed => return,
-                Progress::Running => {
-                    self.reading_back = Some(job);
-                    return;
-                }
+                return;
             };
             if let Err(err) = taken {
                 let error = Error::unknown(format!(

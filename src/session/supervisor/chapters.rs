@@ -1,10 +1,7 @@
 //! Writes marks as chapters into bytes that have already been written.
 
 use super::{DISK_PATIENCE, Supervisor};
-use crate::{
-    model::Error,
-    session::aside::{Job, Progress},
-};
+use crate::{model::Error, session::aside::Job};
 use std::io;
 
 /// What has become of chapters.
@@ -13,7 +10,7 @@ pub struct WrittenChapters {
     /// How many there were.
     count: usize,
     /// Whether all of them are in the file. `None`: the header has not been written yet, or the disk is slow.
-    all: Option<io::Result<Option<bool>>>,
+    all: io::Result<Option<bool>>,
 }
 
 impl Supervisor {
@@ -21,31 +18,22 @@ impl Supervisor {
     /// in another thread.
     pub(super) fn write_chapters(&mut self) {
         self.session.place_marks(false);
-        let job = match self.writing_chapters.take() {
-            Some(job) => job,
-            None => match self.begin_chapters() {
-                Some(job) => job,
-                None => return,
-            },
+        let job = self.writing_chapters.take();
+        let Some(job) = job.or_else(|| self.begin_chapters()) else {
+            return;
         };
-        let written = match job.wait(DISK_PATIENCE) {
-            Progress::Done(written) => written,
-            Progress::Running => {
-                self.writing_chapters = Some(job);
-                return;
-            }
-            // There was no thread for it; try again.
-            Progress::Failed => return,
+        let Some(written) = job.finish_within(DISK_PATIENCE, &mut self.writing_chapters) else {
+            return;
         };
         match written.all {
-            Some(Ok(Some(all))) => {
+            Ok(Some(all)) => {
                 self.chapters_written = written.count;
                 if !all {
                     self.session.warn_of_lost_chapters();
                 }
             }
-            None | Some(Ok(None)) => {}
-            Some(Err(err)) => self.session.fail_part(
+            Ok(None) => {}
+            Err(err) => self.session.fail_part(
                 &self.part,
                 Error::unknown(format!(
                     "The chapters of the recording cannot be written: {err}"
@@ -85,7 +73,7 @@ impl Supervisor {
             });
             WrittenChapters {
                 count,
-                all: all.flatten(),
+                all: all.flatten().unwrap_or(Ok(None)),
             }
         }))
     }
