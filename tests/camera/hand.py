@@ -39,6 +39,9 @@ def tree(node):
 
 def shown(pid):
     desktop = Atspi.get_desktop(0)
+    # Of everything below, too: the library updates its cache by signals, and misses some. A window whose dialogue has
+    # been closed may be absent from it.
+    desktop.clear_cache()
     for number in range(desktop.get_child_count()):
         application = desktop.get_child_at_index(number)
         if application is not None and application.get_process_id() == pid:
@@ -51,7 +54,6 @@ def enabled(node):
 
 def name_of(node):
     """GTK may report a label with its source, including the mnemonic: "_Save Save"."""
-    node.clear_cache()  # the library is told of changes, but not of all
     name = node.get_name() or ""
     words = [word for word in name.split() if "_" not in word]
     return " ".join(words) or name.replace("_", "")
