@@ -92,7 +92,8 @@ impl Coordinator {
             self.is_away(index) && track.arrived().saturating_add(longest) <= progress
         };
         let is_awaited = |(index, track): &(usize, &Track)| {
-            track.is_keyed() && !(is_silent(*index, track) && session.begins_without_media())
+            let is_in_next = !track.has_left_part() && !session.begins_without_media();
+            track.is_keyed() && (is_in_next || !is_silent(*index, track))
         };
         let awaited = session.open_tracks().find(is_awaited);
         if let Some((_, track)) = awaited {

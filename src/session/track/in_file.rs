@@ -60,19 +60,14 @@ impl InFile {
         }
     }
 
-    /// Ends the track in the file of its part, until it returns.
+    /// Ends the track in the file of its part, until it returns. Parts that begin meanwhile lack it.
     pub fn leave_part(&mut self) {
         self.has_left = true;
     }
 
-    /// Whether it has left the part, and has not returned.
+    /// Whether it has left its part, and has not returned.
     pub fn has_left_part(&self) -> bool {
         self.has_left
-    }
-
-    /// The track enters the next part.
-    pub fn enter_part(&mut self) {
-        self.has_left = false;
     }
 
     /// Media arrives at this running time.

@@ -99,7 +99,9 @@ impl Inner {
             gate.begin_part(self.begin);
         }
         self.looked = None;
-        self.in_file.enter_part();
+        if self.in_file.has_left_part() {
+            self.outlet().close();
+        }
         true
     }
 
