@@ -426,3 +426,22 @@ fn intervals_are_those_between_the_pauses() {
         "also of the latest recording"
     );
 }
+
+/// The next part is prepared before the current one ends.
+#[test]
+fn a_recording_that_ends_before_its_next_part_begins_ends_once() {
+    let (_directory, path) = temp_location("part-%d.mkv");
+    for length in [300, 600] {
+        let app = App::new("video/x-matroska;codecs=pcm", &path);
+        app.recorder.set_property("max-size-time", 700 * MILLI);
+        let _clock = play_counted(&app);
+        app.act("start");
+        app.wait_running_time(app.running_time() + length * MILLI);
+        app.act("stop");
+        app.wait_for("stop", 1);
+        // NULL would discard messages.
+        app.set_state(gst::State::Ready);
+        assert_reason(&app, "stop");
+        assert_eq!(field::<u32>(&the(&app, "part"), "part"), 0);
+    }
+}

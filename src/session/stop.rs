@@ -123,6 +123,13 @@ impl Session {
         self.backpressure.open();
     }
 
+    /// The error that its last part reports, unless that has failed itself: its tracks were modified, or it failed.
+    pub(super) fn take_error(&self) -> Option<Error> {
+        let mut control = lock(&self.control);
+        let failure = control.error.take();
+        control.modified.take().or(failure)
+    }
+
     /// Whether its last events have been queued, or are being queued.
     pub fn is_over(&self) -> bool {
         lock(&self.control).over

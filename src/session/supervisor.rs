@@ -240,13 +240,6 @@ impl Supervisor {
         }
     }
 
-    /// Why the tracks have ended, if they were modified.
-    fn modified(&self) -> Option<Error> {
-        let is_last = lock(&self.part.control).ended.is_none();
-        let mut control = lock(&self.session.control);
-        is_last.then(|| control.modified.take()).flatten()
-    }
-
     /// Whether media is being pushed into the pipeline.
     fn is_connected(&self) -> bool {
         matches!(self.phase, Phase::Recording | Phase::Draining)

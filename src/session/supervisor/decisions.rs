@@ -39,7 +39,7 @@ impl Supervisor {
             Action::AnnounceStart => self.announce(),
             Action::Drain => self.drain(),
             Action::GiveUp => return Some(Some(self.drained_too_slowly())),
-            Action::End => return Some(self.modified()),
+            Action::End => return Some(None),
         }
         None
     }

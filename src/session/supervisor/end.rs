@@ -1,6 +1,6 @@
 //! The end of a part: drains what is left, and emits the last events.
 
-use super::{DISK_PATIENCE, Supervisor};
+use super::{DISK_PATIENCE, Supervisor, TICK};
 use crate::{
     formats::Ending,
     log::{CAT, time},
@@ -10,10 +10,28 @@ use crate::{
 use std::sync::PoisonError;
 
 impl Supervisor {
+    /// Waits until the part begins, unless it has. FALSE if it never will. Until then, the part before it ends the
+    /// recording, whatever happens to this one.
+    fn has_its_turn(&mut self) -> bool {
+        let (session, part) = (self.session.clone(), self.part.clone());
+        loop {
+            if lock(&part.control).cancelled {
+                return false;
+            }
+            if session.timeline.read(|t| t.part() >= part.number) {
+                return true;
+            }
+            session.backpressure.wait_for_news(&mut self.seen, TICK);
+        }
+    }
+
     /// Drains what the encoders and the muxer still hold after an error.
     pub(super) fn drain_after_error(&mut self, error: Error) -> Error {
+        if !self.has_its_turn() {
+            return error;
+        }
         self.leave_out_tracks();
-        let Some(pipeline) = &self.pipeline else {
+        let Some(pipeline) = self.pipeline.as_ref().filter(|_| self.is_connected()) else {
             return error;
         };
         pipeline.dump("error");
@@ -46,7 +64,7 @@ impl Supervisor {
     pub(super) fn finish(&mut self, error: Option<Error>) {
         let session = self.session.clone();
         let part = self.part.clone();
-        if lock(&part.control).cancelled {
+        if !self.has_its_turn() {
             return self.release();
         }
         let is_last = self.leave_out_tracks();
@@ -99,11 +117,7 @@ impl Supervisor {
         // Errors that occurred on the way here count, too.
         let error = error.or_else(|| {
             let own = lock(&part.control).error.take();
-            own.or_else(|| {
-                is_last
-                    .then(|| lock(&session.control).error.take())
-                    .flatten()
-            })
+            own.or_else(|| is_last.then(|| session.take_error()).flatten())
         });
         self.emit_final_events(error, ending.unwrap_or_default(), is_last);
         self.release();
