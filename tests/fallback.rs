@@ -2,9 +2,10 @@
 
 mod common;
 
-use common::app::{App, DEADLINE, holds_within, temp_location};
+use common::app::{App, DEADLINE, STEREO, holds_within, temp_location};
 use common::disk::{Scenario, SmallFilesystem, run_with_faults};
-use common::judge::{parts, samples, sync};
+use common::judge::{file, parts, samples, sync};
+use common::signal::{AudioSignal, tag};
 use gst::prelude::*;
 use gstmediarecorder::ErrorCode;
 use std::time::{Duration, Instant};
@@ -70,6 +71,40 @@ fn a_full_disk_ends_a_part_whose_blob_is_complete() {
     );
     assert!(std::fs::metadata(&expected[0]).unwrap().len() < parts[0].size);
     assert_nothing_is_missing(&app, &clock, folder.path());
+}
+
+/// Requests write all bytes but those of the header.
+#[test]
+fn a_disk_that_is_full_when_a_blob_is_requested() {
+    let Some(disk) = SmallFilesystem::mount("size=100k") else {
+        return;
+    };
+    let (_folder, fallback) = temp_location("fallback-%d.wav");
+    let app = App::new("audio/wav", &disk.path().join("location-%d.wav"));
+    app.recorder
+        .set_property("fallback-location", fallback.to_str().unwrap());
+    // The writer would write larger buffers at once.
+    let source = app.source(&format!(
+        "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
+    ));
+    let clock = tag::audio(&source, AudioSignal::Counted, 48_000);
+    source.link(&app.pad("audio_%u")).unwrap();
+    app.set_state(gst::State::Playing);
+    assert!(holds_within(DEADLINE, || clock.has_started()));
+    app.act("start");
+    let falls_back = || {
+        app.act("request-data");
+        app.events().iter().any(|event| event.name == "part")
+    };
+    assert!(holds_within(DEADLINE, falls_back));
+    app.wait_running_time(app.running_time() + 500 * MILLI);
+    app.act("stop");
+    app.wait_for("stop", 1);
+    assert_continues(&app, false);
+    let parts = parts::from_messages(&app);
+    let audio = parts::audio(&parts[1..], None).unwrap();
+    let spans = samples::spans(&audio);
+    assert_eq!(spans.len(), 1, "{spans:?}");
 }
 
 /// Every sample is in one part, taking the first part's blob, which has what the disk did not store.
@@ -219,7 +254,7 @@ fn all_video_and_audio_is_in_exactly_one_part() {
     }
 }
 
-const SCENARIOS: [Scenario; 4] = [
+const SCENARIOS: [Scenario; 5] = [
     ("fails", |folder| fails(folder, 0)),
     ("cannot be synchronised", |folder| {
         fails(folder, 200 * MILLI)
@@ -267,6 +302,42 @@ const SCENARIOS: [Scenario; 4] = [
         let audio = parts::audio(&parts, None).unwrap();
         samples::check_continuous(&audio, &kept, &clock).unwrap();
     }),
+    // The part ends at the next keyframe; until then it is written to and synchronised.
+    ("fails again before a keyframe", |folder| {
+        let (location, fallback) = (
+            folder.join("location-%d.mkv"),
+            folder.join("fallback-%d.mkv"),
+        );
+        let app = App::new("video/x-matroska", &location);
+        app.recorder
+            .set_property("fallback-location", fallback.to_str().unwrap());
+        app.recorder.set_property("sync-interval", 100 * MILLI);
+        let source = app.source(
+            "videotestsrc is-live=true ! video/x-raw,width=320,height=240,framerate=30/1 \
+             ! vp8enc deadline=1 keyframe-max-dist=45",
+        );
+        // It ignores requests for keyframes.
+        source.add_probe(gst::PadProbeType::EVENT_UPSTREAM, |_, info| {
+            let event = info.event();
+            if !event.is_some_and(|event| gst_video::ForceKeyUnitEvent::is(event)) {
+                return gst::PadProbeReturn::Ok;
+            }
+            info.data = None;
+            gst::PadProbeReturn::Handled
+        });
+        source.link(&app.pad("video_%u")).unwrap();
+        app.set_state(gst::State::Playing);
+        app.act("start");
+        app.wait_for("part", 1);
+        app.wait_running_time(app.running_time() + 500 * MILLI);
+        app.act("stop");
+        app.wait_for("stop", 1);
+        assert_continues(&app, false);
+        let parts = parts::from_messages(&app);
+        assert_eq!(parts[0].duration, parts[1].timecode);
+        assert_eq!(parts[1].timecode + parts[1].duration, app.kept().total());
+        file::decodes_without_errors(&parts[1].path).unwrap();
+    }),
 ];
 
 /// How long the device hangs.
@@ -290,13 +361,14 @@ fn assert_continues(app: &App, first_is_whole: bool) {
     assert!(
         warnings
             .iter()
-            .any(|w| w.contains("location-0.wav") && w.contains("fallback")),
+            .any(|w| w.contains("location-0.") && w.contains("fallback")),
         "{warnings:?}"
     );
     let parts = parts::from_messages(app);
     let whole: Vec<_> = parts.iter().map(|part| part.whole).collect();
     assert_eq!(whole, [first_is_whole, true], "{parts:?}");
-    assert!(parts[1].path.ends_with("fallback-1.wav"), "{parts:?}");
+    let name = parts[1].path.file_stem().unwrap();
+    assert_eq!(name, "fallback-1", "{parts:?}");
 }
 
 fn fails(folder: &std::path::Path, sync_interval: u64) {
@@ -332,6 +404,16 @@ fn a_failing_device() {
 fn a_device_that_cannot_be_synchronised() {
     let injected = "fdatasync:error=EIO:when=2+";
     run_with_faults("cannot be synchronised", injected, Some("location-0.wav"));
+}
+
+#[test]
+fn a_device_that_fails_again_before_the_part_can_end() {
+    let injected = "fdatasync:error=EIO:when=1+ writev:error=EIO:when=3+";
+    run_with_faults(
+        "fails again before a keyframe",
+        injected,
+        Some("location-0.mkv"),
+    );
 }
 
 #[test]

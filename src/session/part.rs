@@ -84,6 +84,8 @@ pub struct PartControl {
     pub drained: bool,
     /// Its disk has failed: the next part begins as soon as possible.
     pub falls_back: Option<Error>,
+    /// That has been noted, or done.
+    pub leaves_disk: bool,
     /// When completing the file began, after the muxer had finished.
     pub completing: Option<Instant>,
     pub caps: bool,
@@ -276,14 +278,14 @@ impl Session {
     }
 
     /// Fails a part's pipeline. A part that has already ended lacks its remainder; the current part fails the
-    /// recording.
+    /// recording, and one that has not begun will when it does.
     pub(super) fn fail_part(&self, part: &Part, error: Error) {
         gst::warning!(crate::log::CAT, id = &part.label, "Fails: {error}");
         let mut control = lock(&part.control);
         control.error.get_or_insert(error.clone());
-        let ended = control.ended.is_some();
+        let has_ended = control.ended.is_some();
         drop(control);
-        if ended {
+        if has_ended || self.timeline.read(|t| t.part() < part.number) {
             self.backpressure.wake();
         } else {
             self.fail(error);
@@ -302,12 +304,22 @@ impl Session {
         );
     }
 
-    /// The disk has failed: as [`Session::fail_to_write`].
+    /// The disk has failed: as [`Session::fail_to_write`]. Once the recording is to continue elsewhere, further failures
+    /// only concern this part, which may still have to wait for a frame to end at.
     pub(super) fn fail_disk(&self, part: &Part, error: Error) {
-        if self.is_growing(part) && part.location().is_some() && self.falls_back() {
-            lock(&part.control).falls_back = Some(error);
+        let may_leave = self.is_growing(part) && part.location().is_some();
+        let mut control = lock(&part.control);
+        if control.leaves_disk {
+            drop(control);
+            return part.progress.note_incomplete();
+        }
+        if may_leave && self.falls_back() {
+            control.leaves_disk = true;
+            control.falls_back = Some(error);
+            drop(control);
             return self.backpressure.wake();
         }
+        drop(control);
         self.fail_part(part, error);
     }
 

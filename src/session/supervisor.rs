@@ -318,7 +318,7 @@ impl Supervisor {
                 let error = Error::unknown(format!(
                     "request-data: the recording cannot be read back: {err}"
                 ));
-                return self.session.fail_part(&self.part, error);
+                return self.session.fail_disk(&self.part, error);
             }
             self.served += 1;
         }

@@ -333,7 +333,7 @@ impl Writer {
         if self.finished {
             return Ok(());
         }
-        let bytes = self.store.take(false)?;
+        let bytes = self.progress.note_failure(self.store.take(false))?;
         // The disk may have been stuck for so long that nobody waits any more.
         if !self.is_over() {
             self.hand_out(bytes, end, outlet);

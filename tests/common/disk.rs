@@ -125,8 +125,8 @@ pub fn run_scenario(scenarios: &[Scenario]) {
     known.unwrap().1(&PathBuf::from(folder));
 }
 
-/// Runs a scenario in a child process with faults injected into its system calls as `injected` describes, only for
-/// `file` if given. (Unnamed temporary files cannot be selected.)
+/// Runs a scenario in a child process with faults injected into its system calls as `injected` describes, separated by
+/// spaces, only for `file` if given. (Unnamed temporary files cannot be selected.)
 pub fn run_with_faults(scenario: &str, injected: &str, file: Option<&str>) {
     if !may_trace() {
         return skipped("failing disks: tracing is not permitted");
@@ -135,7 +135,9 @@ pub fn run_with_faults(scenario: &str, injected: &str, file: Option<&str>) {
     let folder = folder.path().canonicalize().unwrap();
     let log = tempfile::NamedTempFile::new().unwrap();
     let mut strace = Command::new("strace");
-    let call = injected.split(':').next().unwrap();
+    let faults: Vec<_> = injected.split(' ').collect();
+    let calls = faults.iter().map(|fault| fault.split(':').next().unwrap());
+    let calls: Vec<_> = calls.collect();
     strace
         .args([
             "-f",
@@ -147,8 +149,10 @@ pub fn run_with_faults(scenario: &str, injected: &str, file: Option<&str>) {
             "-o",
         ])
         .arg(log.path())
-        .args(["-e", &format!("trace={call}")])
-        .args(["-e", &format!("inject={injected}")]);
+        .args(["-e", &format!("trace={}", calls.join(","))]);
+    for fault in faults {
+        strace.args(["-e", &format!("inject={fault}")]);
+    }
     if let Some(file) = file {
         strace.arg("-P").arg(folder.join(file));
     }
@@ -159,9 +163,9 @@ pub fn run_with_faults(scenario: &str, injected: &str, file: Option<&str>) {
         .env(FOLDER, &folder)
         .output()
         .unwrap();
-    let calls = std::fs::read_to_string(log.path()).unwrap();
+    let log = std::fs::read_to_string(log.path()).unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{scenario}: {stderr}\n{calls}");
+    assert!(output.status.success(), "{scenario}: {stderr}\n{log}");
     // A call that still blocks when the process ends has no result.
     let hit = |line: &str| {
         ["INJECTED", "DELAYED", "= ?"]
@@ -169,13 +173,12 @@ pub fn run_with_faults(scenario: &str, injected: &str, file: Option<&str>) {
             .any(|mark| line.contains(mark))
     };
     assert!(
-        calls.lines().any(hit),
-        "{scenario}: no fault was injected: {calls}"
+        log.lines().any(hit),
+        "{scenario}: no fault was injected: {log}"
     );
     let folder = folder.to_str().unwrap();
-    let mut made = calls
-        .lines()
-        .filter(|line| line.contains(&format!("{call}(")));
+    let is_call = |line: &&str| calls.iter().any(|call| line.contains(&format!("{call}(")));
+    let mut made = log.lines().filter(is_call);
     let elsewhere = made.find(|line| !line.contains(folder));
     assert_eq!(elsewhere, None, "{scenario}: a fault hit another file");
 }

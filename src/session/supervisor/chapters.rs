@@ -33,7 +33,7 @@ impl Supervisor {
                 }
             }
             Ok(None) => {}
-            Err(err) => self.session.fail_part(
+            Err(err) => self.session.fail_disk(
                 &self.part,
                 Error::unknown(format!(
                     "The chapters of the recording cannot be written: {err}"
