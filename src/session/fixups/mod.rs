@@ -24,6 +24,7 @@ mod key_marks;
 mod mp3_file;
 mod mpeg4;
 mod muxer_caps;
+mod ogg_ends;
 mod ogg_pages;
 mod opus;
 mod opus_header;
@@ -132,6 +133,8 @@ pub struct ChainSpec {
     pub audio_only: bool,
     /// Whether this is the first track of the recording.
     pub is_first: bool,
+    /// Whether this is the only track of the recording.
+    pub is_only: bool,
 }
 
 impl ChainSpec {
@@ -157,6 +160,7 @@ impl ChainSpec {
             overlap: track.overlap.clone(),
             audio_only: plan.kind == Kind::Audio,
             is_first: index == 0,
+            is_only: plan.codecs.len() == 1,
         })
     }
 

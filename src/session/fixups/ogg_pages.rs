@@ -13,7 +13,7 @@ use gst::prelude::*;
 use std::sync::Mutex;
 
 /// oggmux takes a hole up to this long for jitter, and counts packets contiguously (its `max-tolerance`).
-const JITTER: Ns = 40_000_000;
+pub(super) const JITTER: Ns = 40_000_000;
 
 #[derive(Debug, Default)]
 struct Track {

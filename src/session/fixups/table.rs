@@ -271,6 +271,14 @@ pub const TABLE: &[Fixup] = &[
         install: Muxer(|site| ogg_pages::divide(site.mux_pad, site.end.timeslice)),
     },
     Fixup {
+        name: "ogg-ends",
+        element: "oggmux",
+        versions: All,
+        report: "loses the last packets of a track that ends while it writes a page of another",
+        needed: |s| s.container == Container::Ogg && !s.is_only,
+        install: Muxer(ogg_ends::move_last),
+    },
+    Fixup {
         name: "ogg-flags",
         element: "oggmux",
         versions: All,

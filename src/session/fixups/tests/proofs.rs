@@ -337,6 +337,20 @@ pub const PROOFS: &[(&str, Proof)] = &[
         ),
     ),
     (
+        "ogg-ends",
+        records(
+            "videotestsrc pattern=ball num-buffers=52 ! video/x-raw,width=320,height=240,framerate=30/1 \
+             ! RECORDER mime-type=video/ogg;codecs=\"theora,opus\" video-bits-per-second=200000 \
+             audiotestsrc wave=white-noise num-buffers=173 samplesperbuffer=480 \
+             ! audio/x-raw,rate=48000,channels=2 ! rec.",
+            "x.ogv",
+            |path| {
+                let times = demuxed_times(path, "oggdemux ! video/x-theora")?;
+                near("frames", times.len() as f64, 52.0, 0.0)
+            },
+        ),
+    ),
+    (
         "ogg-flags",
         records_prepared(
             "audiotestsrc num-buffers=150 samplesperbuffer=960 ! audio/x-raw,rate=48000,channels=1 \
