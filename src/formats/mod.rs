@@ -19,6 +19,7 @@ mod ladder;
 mod loas;
 mod memory;
 mod mp3;
+mod mpeg_video;
 mod muxer;
 mod nal;
 mod parameter_sets;
@@ -55,6 +56,7 @@ pub use ladder::{
 pub use loas::Loas;
 pub use memory::{in_system_memory, mapped_caps, system_memory_first};
 pub use mp3::{Mp3Header, Mp3Info, id3};
+pub use mpeg_video::PictureTimes;
 pub use muxer::{
     Units, complete_header, container_caps, end_cluster, index_bytes, most_bytes, mux_caps,
     mux_pad_template, muxer, parser, set_timeslice, timestamper, units,

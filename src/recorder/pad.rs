@@ -445,6 +445,7 @@ impl MediaRecorderPad {
     /// Prepares the framer that new upstream caps need.
     pub(super) fn frame(&self, caps: &gst::Caps) -> Option<Arc<Framer>> {
         if let Some(framer) = self.framer()
+            && framer.fits(caps)
             && framer.set_caps(caps)
         {
             return Some(framer);
