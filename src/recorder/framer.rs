@@ -5,12 +5,16 @@
 //! and MPEG audio and video as demuxers output them, several frames or a part of one in each buffer. It runs from the
 //! first buffer on, even while inactive, so that parameter sets seen before the start are in the caps.
 
+mod discont;
 mod loas;
 mod parser;
 mod parsers;
 
+use crate::session::lock;
+use discont::Discont;
 use loas::LoasFramer;
 use parser::ParserFramer;
+use std::sync::Mutex;
 
 /// Output of a framer.
 #[derive(Debug)]
@@ -23,7 +27,13 @@ pub enum Piece {
 
 /// See the module.
 #[derive(Debug)]
-pub enum Framer {
+pub struct Framer {
+    splitter: Splitter,
+    discont: Mutex<Discont>,
+}
+
+#[derive(Debug)]
+enum Splitter {
     /// A GStreamer parser element.
     Parser(Box<ParserFramer>),
     /// AAC in LOAS.
@@ -33,52 +43,64 @@ pub enum Framer {
 impl Framer {
     /// A framer for these caps, if they need one and the parser is installed.
     pub fn new(caps: &gst::Caps) -> Option<Self> {
-        if let Some(framer) = LoasFramer::new(caps) {
-            return Some(Framer::Loas(Box::new(framer)));
-        }
-        let framer = ParserFramer::new(caps)?;
-        Some(Framer::Parser(Box::new(framer)))
+        let splitter = match LoasFramer::new(caps) {
+            Some(framer) => Splitter::Loas(Box::new(framer)),
+            None => Splitter::Parser(Box::new(ParserFramer::new(caps)?)),
+        };
+        Some(Framer {
+            splitter,
+            discont: Mutex::default(),
+        })
     }
 
     /// Whether new upstream caps need no other framer.
     pub fn fits(&self, caps: &gst::CapsRef) -> bool {
-        match self {
-            Framer::Parser(framer) => framer.fits(caps),
-            Framer::Loas(framer) => framer.fits(caps),
+        match &self.splitter {
+            Splitter::Parser(framer) => framer.fits(caps),
+            Splitter::Loas(framer) => framer.fits(caps),
         }
     }
 
     /// Sets new upstream caps that [fit](Self::fits); FALSE if the parser rejects them.
     pub fn set_caps(&self, caps: &gst::Caps) -> bool {
-        match self {
-            Framer::Parser(framer) => framer.set_caps(caps),
-            Framer::Loas(_) => true,
+        match &self.splitter {
+            Splitter::Parser(framer) => framer.set_caps(caps),
+            Splitter::Loas(_) => true,
         }
     }
 
     /// Takes a buffer from upstream; returns complete frames.
-    pub fn push(&self, buffer: gst::Buffer) -> Vec<Piece> {
-        match self {
-            Framer::Parser(framer) => framer.push(buffer),
-            Framer::Loas(framer) => framer.push(buffer),
-        }
+    pub fn push(&self, mut buffer: gst::Buffer) -> Vec<Piece> {
+        let mut discont = lock(&self.discont);
+        discont.take(&mut buffer);
+        let mut pieces = match &self.splitter {
+            Splitter::Parser(framer) => framer.push(buffer),
+            Splitter::Loas(framer) => framer.push(buffer),
+        };
+        discont.flag(&mut pieces);
+        pieces
     }
 
     /// Drains at the end of the stream or segment.
     pub fn drain(&self) -> Vec<Piece> {
-        match self {
-            Framer::Parser(framer) => framer.drain(),
+        let mut pieces = match &self.splitter {
+            Splitter::Parser(framer) => framer.drain(),
             // It holds back no whole frame.
-            Framer::Loas(_) => Vec::new(),
-        }
+            Splitter::Loas(_) => Vec::new(),
+        };
+        let mut discont = lock(&self.discont);
+        discont.next_push();
+        discont.flag(&mut pieces);
+        pieces
     }
 
     /// Drops the partial frame only.
     pub fn flush(&self) {
-        match self {
-            Framer::Parser(framer) => framer.flush(),
-            Framer::Loas(framer) => framer.flush(),
+        match &self.splitter {
+            Splitter::Parser(framer) => framer.flush(),
+            Splitter::Loas(framer) => framer.flush(),
         }
+        *lock(&self.discont) = Discont::default();
     }
 }
 

@@ -165,8 +165,6 @@ impl ParserFramer {
         if let Some(codec) = codec {
             buffer = ordered(buffer, codec);
         }
-        // Every unit of a frame may have DISCONT, and a parser would end the frame at each.
-        buffer.make_mut().unset_flags(gst::BufferFlags::DISCONT);
         self.begun.store(true, Ordering::SeqCst);
         // The parser drops what it cannot parse; later data may be valid.
         let _ = self.feed.push(buffer);
