@@ -123,6 +123,9 @@ impl MediaRecorder {
     fn caps_event(&self, pad: &MediaRecorderPad, caps: &gst::CapsRef) {
         // Other memory is downloaded after the gate.
         let caps = formats::in_system_memory(&formats::without_unreadable(caps));
+        if pad.framer().is_some_and(|framer| !framer.fits(&caps)) {
+            self.drain_framer(pad);
+        }
         if pad.stream().set_caps(&caps) {
             self.follow_video_size();
         }
