@@ -1,6 +1,6 @@
 //! Maps a buffer to running time and clips it to its segment.
 
-use super::{JUMP, Media, Stream};
+use super::{Incomplete, JUMP, Media, Stream};
 use crate::{formats::FlacHeader, gate::Input, model::timeline::Ns, session::RunningTime};
 
 /// Running time beyond this (73 years) is invalid.
@@ -58,11 +58,12 @@ impl Stream {
         if self.cannot_be_turned() {
             return None;
         }
-        // Encoders read past the end of an incomplete frame.
-        if let Media::Video { size, .. } = self.media
-            && buffer.size() < size
-            && buffer.meta::<gst_video::VideoMeta>().is_none()
+        if let Media::Video { layout, .. } = self.media
+            && !layout.is_complete(&buffer, self.crops)
         {
+            if matches!(self.incomplete, Incomplete::None) {
+                self.incomplete = Incomplete::Found(layout.describe(&buffer));
+            }
             return None;
         }
         let reasonable = |duration: &gst::ClockTime| *duration < LONGEST;
