@@ -123,6 +123,29 @@ fn segments_that_restart_at_zero_continue() {
     assert_seconds(&take, &[0, 0, 0]);
 }
 
+/// Edit lists, priming: the tracks stay together, although one of them was shorter before.
+#[test]
+fn segments_that_restart_behind_their_first_buffer_continue() {
+    let take = Take::new(BOTH);
+    let (audio, video) = pair(&take);
+    take.roll();
+    both(&audio, &video, 0, 920 * MILLI, 0);
+    for n in 23..25 {
+        video.push(stamped(
+            shot(&small(), n * FRAME),
+            Some(n * FRAME),
+            Some(FRAME),
+        ));
+    }
+    audio.segment(&segment(5 * MILLI, 0, 1.0));
+    video.segment(&segment(0, 0, 1.0));
+    both(&audio, &video, 0, SECOND, 0);
+    end(&take, &audio, &video);
+    let (short, part) = (WHOLE * 92 / 100, WHOLE - 240);
+    assert_eq!(runs(&take.heard(0)).0, [(0, 0, short), (WHOLE, 240, part)]);
+    assert_seconds(&take, &[0, 0]);
+}
+
 #[test]
 fn the_same_segment_again_changes_nothing() {
     let take = Take::new(BOTH);

@@ -41,11 +41,15 @@ impl Stream {
 
     /// The new running time, if this buffer begins a segment that resets it.
     pub fn goes_back_to(&mut self, buffer: &gst::BufferRef) -> Option<Ns> {
-        if !std::mem::take(&mut self.fresh) || self.live == Some(true) {
+        if !self.fresh || self.live == Some(true) {
             return None;
         }
         let pts = buffer.pts().or(buffer.dts())?;
-        let plain = self.segment.to_running_time(pts)?.nseconds();
+        // Media from before the start: edit lists, priming.
+        let start = self.segment.start().filter(|_| !self.is_backwards());
+        let inside = start.map_or(pts, |start| pts.max(start));
+        let plain = self.segment.to_running_time(inside)?.nseconds();
+        self.fresh = false;
         let running = plain.saturating_add_signed(self.shift);
         let back = i64::try_from(self.end)
             .ok()?
