@@ -1,8 +1,12 @@
-//! MPEG streams as demuxers output them, without a parser: several frames, or a part of one, in each buffer.
+//! Input without a parser: MPEG streams as demuxers output them, with several frames, or a part of one, in each
+//! buffer; Opus without durations.
 
+mod coded;
 mod common;
 
+use coded::Coded;
 use common::app::App;
+use common::harness::PushTrack;
 use common::harness::media::run;
 use common::judge::{decode, file, sync};
 use common::signal::frame;
@@ -17,6 +21,14 @@ const LENGTH: f64 = 4.0 * SECOND;
 const FRAMES: u64 = 100;
 const FRAME: u64 = 40_000_000;
 
+/// Four seconds of audio.
+const SINE: [&str; 4] = [
+    "-f",
+    "lavfi",
+    "-i",
+    "sine=frequency=440:sample_rate=48000:duration=4",
+];
+
 /// Encodes and muxes a source with FFmpeg.
 fn make(source: &[&str], options: &str, path: &Path) {
     let mut ffmpeg = Command::new("ffmpeg");
@@ -24,8 +36,8 @@ fn make(source: &[&str], options: &str, path: &Path) {
     run(ffmpeg.args(options.split(' ')).arg(path));
 }
 
-/// The longest time in seconds from one buffer of the demuxer to the next.
-fn longest_buffer(path: &Path, demuxer: &str) -> f64 {
+/// The only track of a file, as output by the demuxer.
+fn demuxed(path: &Path, demuxer: &str) -> Coded {
     let line = format!(
         "filesrc location={} ! {demuxer} ! appsink name=out sync=false",
         path.display()
@@ -35,11 +47,21 @@ fn longest_buffer(path: &Path, demuxer: &str) -> f64 {
     let sink = pipeline.by_name("out").unwrap();
     let sink = sink.downcast::<gst_app::AppSink>().unwrap();
     pipeline.set_state(gst::State::Playing).unwrap();
-    let mut stamps = Vec::new();
+    let mut coded = Coded {
+        caps: gst::Caps::new_empty(),
+        buffers: Vec::new(),
+    };
     while let Ok(sample) = sink.pull_sample() {
-        stamps.extend(sample.buffer().unwrap().pts());
+        coded.caps = sample.caps_owned().unwrap();
+        coded.buffers.push(sample.buffer_owned().unwrap());
     }
     pipeline.set_state(gst::State::Null).unwrap();
+    coded
+}
+
+/// The longest time in seconds from one buffer to the next.
+fn longest_step(coded: &Coded) -> f64 {
+    let stamps: Vec<_> = coded.buffers.iter().filter_map(|b| b.pts()).collect();
     let steps = stamps
         .windows(2)
         .map(|pair| pair[1].saturating_sub(pair[0]));
@@ -60,6 +82,11 @@ fn record(from: &Path, demuxer: &str, pad: &str, mime_type: &str, to: &Path) {
         source.link(&pad).unwrap();
     });
     app.set_state(gst::State::Playing);
+    assert_ends_whole(&app, to);
+}
+
+/// That the recording ends by itself, with nothing filled in or dropped.
+fn assert_ends_whole(app: &App, to: &Path) {
     app.wait_for("stop", 1);
     let stats = app.recorder.property::<gst::Structure>("stats");
     app.set_state(gst::State::Null);
@@ -77,19 +104,23 @@ fn records_audio(options: &str, (source, demuxer): (&str, &str), mime_type: &str
     common::harness::init();
     let directory = tempfile::tempdir().unwrap();
     let (from, to) = (directory.path().join(source), directory.path().join("out"));
-    let sine = "sine=frequency=440:sample_rate=48000:duration=4";
-    make(&["-f", "lavfi", "-i", sine], options, &from);
-    let longest = longest_buffer(&from, demuxer);
+    make(&SINE, options, &from);
+    let longest = longest_step(&demuxed(&from, demuxer));
     assert!(longest > 0.1, "{options}: {longest}");
     record(&from, demuxer, "audio_%u", mime_type, &to);
-    assert_eq!(file::codecs(&to).unwrap(), [codec]);
-    let audio = decode::audio(&to, 0, None).unwrap();
-    assert_eq!(audio.holes(1.5e6), [], "{options}");
-    // Encoders add a frame of padding in front and another one behind.
+    assert_lasts(&to, codec);
+}
+
+/// That the file has the whole source without a hole.
+fn assert_lasts(to: &Path, codec: &str) {
+    assert_eq!(file::codecs(to).unwrap(), [codec]);
+    let audio = decode::audio(to, 0, None).unwrap();
+    assert_eq!(audio.holes(1.5e6), [], "{codec}");
+    // Encoders add a packet of padding in front and another one behind.
     let length = audio.len() as f64 * SECOND / f64::from(audio.rate);
     assert!(
         (LENGTH - 30e6..LENGTH + 80e6).contains(&length),
-        "{options}: {length}"
+        "{codec}: {length}"
     );
 }
 
@@ -151,4 +182,28 @@ fn mpeg_2_video_with_b_frames() {
             );
         }
     }
+}
+
+/// As from rtpopusdepay.
+#[test]
+fn opus_packets_of_120_ms_without_durations() {
+    common::harness::init();
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name| directory.path().join(name);
+    let (from, to) = (path("source.mkv"), path("out"));
+    make(&SINE, "-c:a libopus -frame_duration 120", &from);
+    let coded = demuxed(&from, "matroskademux");
+    let longest = longest_step(&coded);
+    assert!(longest > 0.11, "{longest}");
+    let app = App::new("audio/x-matroska", &to);
+    app.recorder.set_property("autostart", true);
+    let feed = PushTrack::of_caps(&app.recorder, "audio_%u", coded.caps);
+    app.set_state(gst::State::Playing);
+    for mut buffer in coded.buffers {
+        buffer.make_mut().set_duration(None);
+        feed.push(buffer);
+    }
+    feed.end();
+    assert_ends_whole(&app, &to);
+    assert_lasts(&to, "opus");
 }

@@ -22,6 +22,7 @@ mod mp3;
 mod mpeg_video;
 mod muxer;
 mod nal;
+mod opus_packet;
 mod parameter_sets;
 mod patch;
 mod plan;
@@ -62,6 +63,7 @@ pub use muxer::{
     mux_pad_template, muxer, parser, set_timeslice, timestamper, units,
 };
 pub use nal::{NalCodec, in_order};
+pub use opus_packet::opus_packet_duration;
 pub use parameter_sets::ParameterSets;
 pub use patch::{Completion, Ending, Patch, VideoTrack, Written, begins_fragment, join_alpha};
 pub use plan::{Missing, Plan, Refusal, TrackInput, choose, copied_codec, is_type_supported};

@@ -34,7 +34,10 @@ const JUMP: Ns = 1_000_000_000;
 #[derive(Debug, Clone, Copy, Default)]
 enum Media {
     /// Raw audio: sample rate, and bytes per sample over all channels.
-    Sound { rate: u32, bytes: u32 },
+    Sound {
+        rate: u32,
+        bytes: u32,
+    },
     /// Raw video: frame duration from the caps, and what a frame has to contain.
     Video {
         frame: Option<gst::ClockTime>,
@@ -43,9 +46,14 @@ enum Media {
     #[default]
     Encoded,
     /// AAC, with the duration of its frames.
-    Aac { frame: gst::ClockTime },
+    Aac {
+        frame: gst::ClockTime,
+    },
     /// FLAC, with its sample rate.
-    Flac { rate: u32 },
+    Flac {
+        rate: u32,
+    },
+    Opus,
 }
 
 impl Media {
@@ -74,18 +82,17 @@ impl Media {
         if let Some(frame) = formats::aac_frame_duration(caps) {
             return Some(Media::Aac { frame });
         }
-        if caps.name() != "audio/x-flac" {
-            return None;
+        match caps.name().as_str() {
+            "audio/x-flac" => {}
+            "audio/x-opus" => return Some(Media::Opus),
+            _ => return None,
         }
         let rate = u32::try_from(caps.get::<i32>("rate").ok()?).ok()?;
         (rate > 0).then_some(Media::Flac { rate })
     }
 
     fn is_encoded(self) -> bool {
-        matches!(
-            self,
-            Media::Encoded | Media::Aac { .. } | Media::Flac { .. }
-        )
+        !matches!(self, Media::Sound { .. } | Media::Video { .. })
     }
 }
 
@@ -262,10 +269,10 @@ impl Stream {
             self.begun = true;
             let kept = match self.media {
                 _ if self.subscribers.is_empty() => true,
-                Media::Encoded | Media::Aac { .. } | Media::Flac { .. } => false,
                 Media::Video { .. } => true,
                 // A future recording cannot begin in audio that has passed.
                 Media::Sound { .. } => self.live != Some(true) || now.is_none_or(|now| now < end),
+                _ => false,
             };
             self.recent = kept.then(|| input.clone());
         }

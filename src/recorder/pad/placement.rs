@@ -1,7 +1,12 @@
 //! Maps a buffer to running time and clips it to its segment.
 
 use super::{Incomplete, JUMP, Media, Stream};
-use crate::{formats::FlacHeader, gate::Input, model::timeline::Ns, session::RunningTime};
+use crate::{
+    formats::{FlacHeader, opus_packet_duration},
+    gate::Input,
+    model::timeline::Ns,
+    session::RunningTime,
+};
 
 /// Running time beyond this (73 years) is invalid.
 const FURTHEST: Ns = Ns::MAX / 8;
@@ -98,7 +103,7 @@ impl Stream {
                 let shown = stop.and_then(|stop| stop.checked_sub(start)).or(duration);
                 (buffer, inside.nseconds(), shown)
             }
-            Media::Encoded | Media::Aac { .. } | Media::Flac { .. } => {
+            Media::Encoded | Media::Aac { .. } | Media::Flac { .. } | Media::Opus => {
                 let before = self.in_time(start.saturating_sub(pts));
                 (buffer, inside.nseconds().saturating_sub(before), duration)
             }
@@ -209,6 +214,7 @@ impl Stream {
                 return own.or(frame).or(buffer.duration());
             }
             Media::Aac { frame } => return buffer.duration().or(Some(frame)),
+            Media::Opus => return buffer.duration().or_else(|| opus_duration(buffer)),
             Media::Encoded => return buffer.duration(),
         };
         let exact = samples.saturating_mul(1_000_000_000) / u64::from(rate);
@@ -264,6 +270,12 @@ impl Stream {
     pub fn upstream_time(&self, running: Ns) -> Ns {
         running.saturating_add_signed(self.shift.saturating_neg())
     }
+}
+
+/// Duration of an Opus packet: depayloaders do not set it.
+fn opus_duration(packet: &gst::BufferRef) -> Option<gst::ClockTime> {
+    let packet = packet.map_readable().ok()?;
+    opus_packet_duration(&packet).map(gst::ClockTime::from_nseconds)
 }
 
 /// Reverses the samples of a buffer; `bytes` is the size of one sample over all channels.
