@@ -147,6 +147,24 @@ fn segments_that_restart_behind_their_first_buffer_continue() {
 }
 
 #[test]
+fn a_gap_event_for_decades_is_ignored() {
+    let take = Take::new(BOTH);
+    let (audio, video) = pair(&take);
+    take.roll();
+    both(&audio, &video, 0, SECOND, 0);
+    audio.gap(SECOND, 60 * 365 * 86_400 * SECOND);
+    take.app.act("pause");
+    both(&audio, &video, SECOND, 2 * SECOND, 0);
+    take.app.act("resume");
+    both(&audio, &video, 2 * SECOND, 3 * SECOND, 0);
+    end(&take, &audio, &video);
+    assert_eq!(
+        runs(&take.heard(0)).0,
+        [(0, 0, WHOLE), (WHOLE, 2 * WHOLE, WHOLE)]
+    );
+}
+
+#[test]
 fn the_same_segment_again_changes_nothing() {
     let take = Take::new(BOTH);
     let (audio, video) = pair(&take);

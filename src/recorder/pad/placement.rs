@@ -4,7 +4,7 @@ use super::{Incomplete, JUMP, Media, Stream};
 use crate::{
     formats::{FlacHeader, opus_packet_duration},
     gate::Input,
-    model::timeline::Ns,
+    model::{stamps::LONGEST_HOLE, timeline::Ns},
     session::RunningTime,
 };
 
@@ -233,7 +233,8 @@ impl Stream {
         let last = if self.is_backwards() { start } else { end };
         let plain = self.segment.to_running_time(last)?.nseconds();
         let running = self.shifted(plain, clock);
-        if running > FURTHEST {
+        let is_implausible = self.end > 0 && running > self.end.saturating_add(LONGEST_HOLE);
+        if running > FURTHEST || is_implausible {
             return None;
         }
         self.end = self.end.max(running);
