@@ -234,6 +234,7 @@ changes! {
     avc_to_avc3: x264(AVC), other_x264(AVC3), MP4_AND_MATROSKA;
     avc3_to_avc: x264(AVC3), other_x264(AVC), MP4_AND_MATROSKA;
     h264_byte_stream_to_avc: x264(BYTES), other_x264(AVC), MP4_AND_MATROSKA;
+    h264_nal_units_to_avc: x264(NALS), other_x264(AVC), MP4_AND_MATROSKA;
     hvc1_to_hev1: x265(HVC), other_x265(HEV), MP4_AND_MATROSKA;
     // Another codec, of another size.
     h264_to_h265: x264(AVC), LARGE.to_owned() + &x265(HVC), MP4_AND_MATROSKA;

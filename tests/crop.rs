@@ -60,3 +60,40 @@ fn only_the_cropped_area_is_recorded() {
         assert!(first > 220 && last < 30, "{first}, {last}");
     }
 }
+
+/// Encoders would read past the end of the memory.
+#[test]
+fn incomplete_frames_are_dropped_with_one_warning() {
+    common::app::init();
+    for (has_meta, is_cropped) in [(false, false), (true, false), (true, true), (false, true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("short.mkv");
+        let app = App::new(PICTURES, &path);
+        app.recorder.set_property("autostart", true);
+        let info = size(160, 120);
+        let source = Source::new(&app.pad("video_%u"), &info.to_caps().unwrap(), None);
+        app.set_state(gst::State::Playing);
+        for number in 0..10 {
+            let crop = is_cropped.then_some((80, 20, 64, 64));
+            let mut buffer = frame(number, crop);
+            let fields = buffer.make_mut();
+            if has_meta {
+                let flags = gst_video::VideoFrameFlags::empty();
+                gst_video::VideoMeta::add(fields, flags, info.format(), 160, 120).unwrap();
+            }
+            if number % 2 == 1 {
+                fields.set_size(160 * 60);
+            }
+            source.push(buffer);
+        }
+        source.end();
+        app.wait_for("stop", 1);
+        app.set_state(gst::State::Null);
+        let warnings = app.warnings();
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].contains("9600 bytes"), "{warnings:?}");
+        let shown = if is_cropped { (64, 64) } else { (160, 120) };
+        let frames = luma(&path, "null", shown);
+        assert_eq!(frames.len(), 5);
+    }
+}

@@ -502,3 +502,65 @@ fn flac_in_matroska_is_as_long_as_its_samples() {
         assert!((container - 1e9).abs() < 1.1e6, "{encoder}: {container} ns");
     }
 }
+
+// ---- Outages ----
+
+/// Frames after an outage refer to lost ones, up to the next keyframe, which is requested.
+#[test]
+fn byte_streams_resume_at_a_keyframe_after_an_outage() {
+    const KEYS: usize = 45;
+    let encoder =
+        "x264enc key-int-max=45 bframes=0 speed-preset=ultrafast option-string=scenecut=0";
+    let frames = coded::video(&format!("{encoder} ! {BYTES}"), FRAMES);
+    for alignment in ["au", "nal"] {
+        let (_directory, path) = temp_location("outage.mkv");
+        let app = App::new("", &path);
+        let mut given = frames.clone();
+        let before = given.buffers.drain(..20).collect::<Vec<_>>();
+        let mut after = given.buffers.split_off(60);
+        if alignment == "nal" {
+            after = coded::in_units(&after);
+        }
+        after[0].make_mut().set_flags(gst::BufferFlags::DISCONT);
+        given.buffers = match alignment {
+            "nal" => coded::in_units(&before),
+            _ => before,
+        };
+        given.buffers.extend(after);
+        given.caps.make_mut().set("alignment", alignment);
+        let mut playing = Playing::new(&app, "video_%u", given);
+        let asked = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counter = asked.clone();
+        let count = move |_: &gst::Pad, info: &mut gst::PadProbeInfo<'_>| {
+            let is_request =
+                |event: &gst::Event| gst_video::UpstreamForceKeyUnitEvent::parse(event).is_ok();
+            let requests = usize::from(info.event().is_some_and(is_request));
+            counter.fetch_add(requests, std::sync::atomic::Ordering::SeqCst);
+            gst::PadProbeReturn::Ok
+        };
+        let upstream = playing.feed.pad.peer().unwrap();
+        upstream.add_probe(gst::PadProbeType::EVENT_UPSTREAM, count);
+        app.set_state(gst::State::Playing);
+        app.act("start");
+        play_until(&mut [&mut playing], 0, SECOND);
+        let requests = || asked.load(std::sync::atomic::Ordering::SeqCst);
+        let before = requests();
+        play_until(&mut [&mut playing], SECOND, 85 * SECOND / 30);
+        let is_asked = || requests() > before;
+        assert!(
+            common::app::holds_within(common::app::DEADLINE, is_asked),
+            "{alignment}"
+        );
+        play_until(&mut [&mut playing], 85 * SECOND / 30, 4 * SECOND);
+        playing.feed.end();
+        app.wait_for("stop", 1);
+        file::decodes_without_errors(&path).unwrap();
+        let shown = sync::frame_times(&decode::video(&path, 0).unwrap()).unwrap();
+        let shown: Vec<_> = shown
+            .iter()
+            .map(|(_, source)| (source / 1e9 * 30.0).round())
+            .collect();
+        let due = (0..20).chain(2 * KEYS..FRAMES as usize).map(|n| n as f64);
+        assert_eq!(shown, due.collect::<Vec<_>>(), "{alignment}");
+    }
+}

@@ -123,6 +123,47 @@ fn segments_that_restart_at_zero_continue() {
     assert_seconds(&take, &[0, 0, 0]);
 }
 
+/// Edit lists, priming: the tracks stay together, although one of them was shorter before.
+#[test]
+fn segments_that_restart_behind_their_first_buffer_continue() {
+    let take = Take::new(BOTH);
+    let (audio, video) = pair(&take);
+    take.roll();
+    both(&audio, &video, 0, 920 * MILLI, 0);
+    for n in 23..25 {
+        video.push(stamped(
+            shot(&small(), n * FRAME),
+            Some(n * FRAME),
+            Some(FRAME),
+        ));
+    }
+    audio.segment(&segment(5 * MILLI, 0, 1.0));
+    video.segment(&segment(0, 0, 1.0));
+    both(&audio, &video, 0, SECOND, 0);
+    end(&take, &audio, &video);
+    let (short, part) = (WHOLE * 92 / 100, WHOLE - 240);
+    assert_eq!(runs(&take.heard(0)).0, [(0, 0, short), (WHOLE, 240, part)]);
+    assert_seconds(&take, &[0, 0]);
+}
+
+#[test]
+fn a_gap_event_for_decades_is_ignored() {
+    let take = Take::new(BOTH);
+    let (audio, video) = pair(&take);
+    take.roll();
+    both(&audio, &video, 0, SECOND, 0);
+    audio.gap(SECOND, 60 * 365 * 86_400 * SECOND);
+    take.app.act("pause");
+    both(&audio, &video, SECOND, 2 * SECOND, 0);
+    take.app.act("resume");
+    both(&audio, &video, 2 * SECOND, 3 * SECOND, 0);
+    end(&take, &audio, &video);
+    assert_eq!(
+        runs(&take.heard(0)).0,
+        [(0, 0, WHOLE), (WHOLE, 2 * WHOLE, WHOLE)]
+    );
+}
+
 #[test]
 fn the_same_segment_again_changes_nothing() {
     let take = Take::new(BOTH);

@@ -2,7 +2,7 @@
 
 use super::{
     codecs::{codec_named, row_of},
-    registry::decodable_caps,
+    registry::{creatable, decodable_caps},
 };
 use crate::model::{Codec, Container, Kind};
 
@@ -132,6 +132,11 @@ pub fn sink_caps(kind: Kind) -> gst::Caps {
     if kind == Kind::Audio {
         let mpeg2 = gst::Caps::builder("audio/mpeg").field("mpegversion", 2i32);
         all.merge(mpeg2.build());
+        if creatable("mpegaudioparse") {
+            // Demuxers leave it to the parser to find the layer.
+            let mpeg1 = gst::Caps::builder("audio/mpeg").field("mpegversion", 1i32);
+            all.merge(mpeg1.build());
+        }
     } else {
         all.merge(super::mapped_caps());
     }

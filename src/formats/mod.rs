@@ -19,8 +19,10 @@ mod ladder;
 mod loas;
 mod memory;
 mod mp3;
+mod mpeg_video;
 mod muxer;
 mod nal;
+mod opus_packet;
 mod parameter_sets;
 mod patch;
 mod plan;
@@ -55,11 +57,13 @@ pub use ladder::{
 pub use loas::Loas;
 pub use memory::{in_system_memory, mapped_caps, system_memory_first};
 pub use mp3::{Mp3Header, Mp3Info, id3};
+pub use mpeg_video::PictureTimes;
 pub use muxer::{
     Units, complete_header, container_caps, end_cluster, index_bytes, most_bytes, mux_caps,
     mux_pad_template, muxer, parser, set_timeslice, timestamper, units,
 };
 pub use nal::{NalCodec, in_order};
+pub use opus_packet::opus_packet_duration;
 pub use parameter_sets::ParameterSets;
 pub use patch::{Completion, Ending, Patch, VideoTrack, Written, begins_fragment, join_alpha};
 pub use plan::{Missing, Plan, Refusal, TrackInput, choose, copied_codec, is_type_supported};

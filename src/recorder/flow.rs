@@ -82,9 +82,17 @@ impl MediaRecorder {
             let Some(mut input) = stream.place(buffer, &self.clock) else {
                 // Outside the segment, but later frames may depend on it.
                 let subscribers = stream.subscribers();
+                let incomplete = stream.incomplete_frame();
                 drop(stream);
                 for subscriber in subscribers {
                     subscriber.lose();
+                }
+                if let Some(frame) = incomplete {
+                    gst::element_imp_warning!(
+                        self,
+                        gst::StreamError::Format,
+                        ("Pad {} drops incomplete frames: {frame}.", pad.name())
+                    );
                 }
                 return Ok(gst::FlowSuccess::Ok);
             };

@@ -1,7 +1,9 @@
 //! `GstMediaRecorderPad`: a track, with the state of its stream.
 
+mod frame_layout;
 mod placement;
 
+use self::frame_layout::FrameLayout;
 use super::{framer::Framer, subscriber::Subscriber, toc};
 use crate::{
     formats,
@@ -32,22 +34,31 @@ const JUMP: Ns = 1_000_000_000;
 #[derive(Debug, Clone, Copy, Default)]
 enum Media {
     /// Raw audio: sample rate, and bytes per sample over all channels.
-    Sound { rate: u32, bytes: u32 },
-    /// Raw video: frame duration from the caps, and minimum size in bytes.
+    Sound {
+        rate: u32,
+        bytes: u32,
+    },
+    /// Raw video: frame duration from the caps, and what a frame has to contain.
     Video {
         frame: Option<gst::ClockTime>,
-        size: usize,
+        layout: FrameLayout,
     },
     #[default]
     Encoded,
     /// AAC, with the duration of its frames.
-    Aac { frame: gst::ClockTime },
+    Aac {
+        frame: gst::ClockTime,
+    },
     /// FLAC, with its sample rate.
-    Flac { rate: u32 },
+    Flac {
+        rate: u32,
+    },
+    Opus,
 }
 
 impl Media {
-    fn of(caps: &gst::CapsRef) -> Self {
+    /// `is_system`: whether buffers are in system memory.
+    fn of(caps: &gst::CapsRef, is_system: bool) -> Self {
         if let Some(info) = formats::audio_info(caps).filter(|i| i.rate() > 0 && i.bpf() > 0) {
             let (rate, bytes) = (info.rate(), info.bpf());
             return Media::Sound { rate, bytes };
@@ -58,8 +69,8 @@ impl Media {
                 let seconds = u64::try_from(info.fps().denom()).unwrap_or(0);
                 let frame =
                     frames.and_then(|frames| gst::ClockTime::SECOND.mul_div_floor(seconds, frames));
-                let size = info.size();
-                Media::Video { frame, size }
+                let layout = FrameLayout::new(&info, is_system);
+                Media::Video { frame, layout }
             }
             None => Media::encoded(caps).unwrap_or_default(),
         }
@@ -71,19 +82,28 @@ impl Media {
         if let Some(frame) = formats::aac_frame_duration(caps) {
             return Some(Media::Aac { frame });
         }
-        if caps.name() != "audio/x-flac" {
-            return None;
+        match caps.name().as_str() {
+            "audio/x-flac" => {}
+            "audio/x-opus" => return Some(Media::Opus),
+            _ => return None,
         }
         let rate = u32::try_from(caps.get::<i32>("rate").ok()?).ok()?;
         (rate > 0).then_some(Media::Flac { rate })
     }
 
     fn is_encoded(self) -> bool {
-        matches!(
-            self,
-            Media::Encoded | Media::Aac { .. } | Media::Flac { .. }
-        )
+        !matches!(self, Media::Sound { .. } | Media::Video { .. })
     }
+}
+
+/// The first incomplete raw frame with the current caps.
+#[derive(Debug, Default)]
+enum Incomplete {
+    #[default]
+    None,
+    /// Its description.
+    Found(String),
+    Reported,
 }
 
 /// State of the pad's stream. Guarded by one lock, which is never held while an incoming buffer is pushed to the
@@ -108,6 +128,7 @@ pub(super) struct Stream {
     toc_is_new: bool,
     /// Rejected caps that have been reported.
     pub refused: Vec<gst::Caps>,
+    incomplete: Incomplete,
     pub eos: bool,
     pub flushing: bool,
     /// Whether upstream is live, once queried.
@@ -133,10 +154,25 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// Sets the caps; returns whether they are new.
-    pub fn set_caps(&mut self, caps: &gst::Caps) -> bool {
-        self.media = Media::of(caps);
-        self.caps.replace(caps.clone()).as_ref() != Some(caps)
+    /// Sets the caps; returns whether they are new. `is_system`: whether buffers are in system memory.
+    pub fn set_caps(&mut self, caps: &gst::Caps, is_system: bool) -> bool {
+        self.media = Media::of(caps, is_system);
+        let is_new = self.caps.replace(caps.clone()).as_ref() != Some(caps);
+        if is_new {
+            self.incomplete = Incomplete::None;
+        }
+        is_new
+    }
+
+    /// The description of an incomplete frame, once per caps.
+    pub fn incomplete_frame(&mut self) -> Option<String> {
+        let Incomplete::Found(_) = &self.incomplete else {
+            return None;
+        };
+        match std::mem::replace(&mut self.incomplete, Incomplete::Reported) {
+            Incomplete::Found(frame) => Some(frame),
+            _ => None,
+        }
     }
 
     /// Sets the segment; returns whether it is new.
@@ -233,10 +269,10 @@ impl Stream {
             self.begun = true;
             let kept = match self.media {
                 _ if self.subscribers.is_empty() => true,
-                Media::Encoded | Media::Aac { .. } | Media::Flac { .. } => false,
                 Media::Video { .. } => true,
                 // A future recording cannot begin in audio that has passed.
                 Media::Sound { .. } => self.live != Some(true) || now.is_none_or(|now| now < end),
+                _ => false,
             };
             self.recent = kept.then(|| input.clone());
         }
@@ -445,6 +481,7 @@ impl MediaRecorderPad {
     /// Prepares the framer that new upstream caps need.
     pub(super) fn frame(&self, caps: &gst::Caps) -> Option<Arc<Framer>> {
         if let Some(framer) = self.framer()
+            && framer.fits(caps)
             && framer.set_caps(caps)
         {
             return Some(framer);

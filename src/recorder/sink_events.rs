@@ -122,8 +122,13 @@ impl MediaRecorder {
 
     fn caps_event(&self, pad: &MediaRecorderPad, caps: &gst::CapsRef) {
         // Other memory is downloaded after the gate.
-        let caps = formats::in_system_memory(&formats::without_unreadable(caps));
-        if pad.stream().set_caps(&caps) {
+        let sent = formats::without_unreadable(caps);
+        let caps = formats::in_system_memory(&sent);
+        let is_system = caps == sent;
+        if pad.framer().is_some_and(|framer| !framer.fits(&caps)) {
+            self.drain_framer(pad);
+        }
+        if pad.stream().set_caps(&caps, is_system) {
             self.follow_video_size();
         }
         let is_asked = pad.stream().live.is_some();

@@ -1,7 +1,12 @@
 //! Maps a buffer to running time and clips it to its segment.
 
-use super::{JUMP, Media, Stream};
-use crate::{formats::FlacHeader, gate::Input, model::timeline::Ns, session::RunningTime};
+use super::{Incomplete, JUMP, Media, Stream};
+use crate::{
+    formats::{FlacHeader, opus_packet_duration},
+    gate::Input,
+    model::{stamps::LONGEST_HOLE, timeline::Ns},
+    session::RunningTime,
+};
 
 /// Running time beyond this (73 years) is invalid.
 const FURTHEST: Ns = Ns::MAX / 8;
@@ -41,11 +46,15 @@ impl Stream {
 
     /// The new running time, if this buffer begins a segment that resets it.
     pub fn goes_back_to(&mut self, buffer: &gst::BufferRef) -> Option<Ns> {
-        if !std::mem::take(&mut self.fresh) || self.live == Some(true) {
+        if !self.fresh || self.live == Some(true) {
             return None;
         }
         let pts = buffer.pts().or(buffer.dts())?;
-        let plain = self.segment.to_running_time(pts)?.nseconds();
+        // Media from before the start: edit lists, priming.
+        let start = self.segment.start().filter(|_| !self.is_backwards());
+        let inside = start.map_or(pts, |start| pts.max(start));
+        let plain = self.segment.to_running_time(inside)?.nseconds();
+        self.fresh = false;
         let running = plain.saturating_add_signed(self.shift);
         let back = i64::try_from(self.end)
             .ok()?
@@ -58,11 +67,12 @@ impl Stream {
         if self.cannot_be_turned() {
             return None;
         }
-        // Encoders read past the end of an incomplete frame.
-        if let Media::Video { size, .. } = self.media
-            && buffer.size() < size
-            && buffer.meta::<gst_video::VideoMeta>().is_none()
+        if let Media::Video { layout, .. } = self.media
+            && !layout.is_complete(&buffer, self.crops)
         {
+            if matches!(self.incomplete, Incomplete::None) {
+                self.incomplete = Incomplete::Found(layout.describe(&buffer));
+            }
             return None;
         }
         let reasonable = |duration: &gst::ClockTime| *duration < LONGEST;
@@ -93,7 +103,7 @@ impl Stream {
                 let shown = stop.and_then(|stop| stop.checked_sub(start)).or(duration);
                 (buffer, inside.nseconds(), shown)
             }
-            Media::Encoded | Media::Aac { .. } | Media::Flac { .. } => {
+            Media::Encoded | Media::Aac { .. } | Media::Flac { .. } | Media::Opus => {
                 let before = self.in_time(start.saturating_sub(pts));
                 (buffer, inside.nseconds().saturating_sub(before), duration)
             }
@@ -204,6 +214,7 @@ impl Stream {
                 return own.or(frame).or(buffer.duration());
             }
             Media::Aac { frame } => return buffer.duration().or(Some(frame)),
+            Media::Opus => return buffer.duration().or_else(|| opus_duration(buffer)),
             Media::Encoded => return buffer.duration(),
         };
         let exact = samples.saturating_mul(1_000_000_000) / u64::from(rate);
@@ -222,7 +233,8 @@ impl Stream {
         let last = if self.is_backwards() { start } else { end };
         let plain = self.segment.to_running_time(last)?.nseconds();
         let running = self.shifted(plain, clock);
-        if running > FURTHEST {
+        let is_implausible = self.end > 0 && running > self.end.saturating_add(LONGEST_HOLE);
+        if running > FURTHEST || is_implausible {
             return None;
         }
         self.end = self.end.max(running);
@@ -259,6 +271,12 @@ impl Stream {
     pub fn upstream_time(&self, running: Ns) -> Ns {
         running.saturating_add_signed(self.shift.saturating_neg())
     }
+}
+
+/// Duration of an Opus packet: depayloaders do not set it.
+fn opus_duration(packet: &gst::BufferRef) -> Option<gst::ClockTime> {
+    let packet = packet.map_readable().ok()?;
+    opus_packet_duration(&packet).map(gst::ClockTime::from_nseconds)
 }
 
 /// Reverses the samples of a buffer; `bytes` is the size of one sample over all channels.

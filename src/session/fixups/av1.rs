@@ -14,9 +14,10 @@ pub fn tell_by_caps(parser: &gst::Element) {
     let known = record_known.clone();
     probe(&sink, gst::PadProbeType::BUFFER, move |_, info| {
         let frame = info.buffer().and_then(|buffer| buffer.map_readable().ok());
-        if let Some(record) = frame.and_then(|frame| av1_record(&frame)) {
-            let _ = record_known.set(record);
-        }
+        let Some(record) = frame.and_then(|frame| av1_record(&frame)) else {
+            return gst::PadProbeReturn::Ok;
+        };
+        let _ = record_known.set(record);
         gst::PadProbeReturn::Remove
     });
     on_caps(&src, move |caps| with_av1_record(caps, known.get()?));
