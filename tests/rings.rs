@@ -124,11 +124,21 @@ fn the_last_are_whole(app: &App, reported: &[parts::Part], least: usize) {
 
 #[test]
 fn max_files_counts_over_all_recordings() {
+    keeps(3, &["ring-05.wav", "ring-06.wav", "ring-07.wav"]);
+}
+
+#[test]
+fn the_file_being_written_counts() {
+    keeps(1, &["ring-07.wav"]);
+}
+
+/// Writes eight files, of which these stay.
+fn keeps(max_files: u32, last: &[&str]) {
     let (directory, path) = temp_location("ring-%02d.wav");
     std::fs::write(directory.path().join("ring-00.wav"), "older").unwrap();
     std::fs::write(directory.path().join("ring-77.wav"), "of another").unwrap();
     let app = App::new("audio/wav", &path);
-    app.recorder.set_property("max-files", 3u32);
+    app.recorder.set_property("max-files", max_files);
     app.recorder.set_property("blob-messages", true);
     let (_source, clock) = app.counted(true, None);
     app.set_state(gst::State::Playing);
@@ -145,8 +155,8 @@ fn max_files_counts_over_all_recordings() {
         app.wait_for("stop", recording);
     }
     // And that of another recorder.
-    assert_eq!(watcher.end().files, 4);
-    let expected = ["ring-05.wav", "ring-06.wav", "ring-07.wav", "ring-77.wav"];
+    assert_eq!(watcher.end().files, last.len() + 1);
+    let expected = [last, &["ring-77.wav"]].concat();
     assert_eq!(names(directory.path()), expected);
     // All have been reported, and their blobs are still readable.
     let reported = parts::from_messages(&app);

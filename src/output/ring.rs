@@ -126,6 +126,7 @@ impl RingPlace {
         if files.all.len() > others as usize {
             files.forget(|entry| !entry.is_there());
         }
+        // The file to be written is not in the list yet.
         while files.all.len() > others as usize && files.unlink_oldest() {}
     }
 
@@ -171,7 +172,7 @@ impl RingFile {
                 files.forget(|entry| !entry.is_there());
             }
             while most > 0 && files.bytes > most {
-                if !files.unlink_oldest() {
+                if !files.unlink_older() {
                     files.shrink(self.id, by);
                     return Err(io::Error::new(
                         io::ErrorKind::StorageFull,
@@ -207,7 +208,7 @@ impl RingFile {
             let mut files = self.place.ring.lock();
             // Ahead of time: an unlinked file's bytes stay allocated while someone has it open.
             let ahead = self.size.min(MOST_AHEAD);
-            while free < least.saturating_add(ahead) && files.unlink_oldest() {
+            while free < least.saturating_add(ahead) && files.unlink_older() {
                 let now = free_space(&self.path).ok().flatten().unwrap_or(free);
                 if now <= free {
                     break;
@@ -235,11 +236,13 @@ impl Files {
         self.bytes = self.all.iter().map(|entry| entry.size).sum();
     }
 
-    /// Unlinks the oldest file unless it is the one being written. FALSE if there is none.
+    /// Unlinks the oldest file unless it is the one being written. FALSE if there is no other.
+    fn unlink_older(&mut self) -> bool {
+        self.all.len() > 1 && self.unlink_oldest()
+    }
+
+    /// Unlinks the oldest file. FALSE if there is none.
     fn unlink_oldest(&mut self) -> bool {
-        if self.all.len() < 2 {
-            return false;
-        }
         let Some(oldest) = self.all.pop_front() else {
             return false;
         };
@@ -326,6 +329,19 @@ mod tests {
         // A rewritten file counts once.
         begin(place(&ring, 2, 0), &folder.join("6"));
         assert_eq!(names(folder), ["2", "5", "6", "another", "kept"]);
+    }
+
+    #[test]
+    fn one_file_is_the_one_being_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let ring = Arc::<Ring>::default();
+        for number in 0..3 {
+            place(&ring, 1, 0).make_way(&folder.join(number.to_string()));
+            assert_eq!(names(folder), [""; 0]);
+            begin(place(&ring, 1, 0), &folder.join(number.to_string()));
+        }
+        assert_eq!(names(folder), ["2"]);
     }
 
     #[test]
