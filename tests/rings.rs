@@ -303,6 +303,47 @@ fn the_oldest_files_are_deleted_at_min_free_space() {
     the_last_are_whole(&app, &reported, 3);
 }
 
+/// The first recording is on another file system, on which there is enough space.
+#[test]
+fn min_free_space_deletes_nothing_elsewhere() {
+    let Some(disk) = SmallFilesystem::mount("size=2m") else {
+        return;
+    };
+    let (elsewhere, path) = temp_location("%02d.wav");
+    let least = 1_000_000u64;
+    let app = App::new("audio/wav", &path);
+    for (name, value) in [("min-free-space", least), ("max-size-bytes", 200_000)] {
+        app.recorder.set_property(name, value);
+    }
+    app.recorder.set_property("max-files", 100u32);
+    // Twenty times as fast as live.
+    let source = app.source(&format!(
+        "audiotestsrc samplesperbuffer=480 ! {} ! identity sleep-time=500",
+        common::app::STEREO
+    ));
+    source.link(&app.pad("audio_%u")).unwrap();
+    app.set_state(gst::State::Playing);
+    app.act("start");
+    app.wait_for("part", 3);
+    app.act("stop");
+    app.wait_for("stop", 1);
+    let kept = names(elsewhere.path());
+    assert!(kept.len() > 3, "{kept:?}");
+    let location = disk.path().join("%02d.wav");
+    app.recorder.set_property("location", location.to_str());
+    let watcher = Watcher::of(disk.path());
+    app.act("start");
+    app.wait_for("part", kept.len() + 12);
+    app.act("stop");
+    app.wait_for("stop", 2);
+    let seen = watcher.end();
+    println!("{seen:?}");
+    assert!(seen.free.unwrap() >= least, "{seen:?}");
+    assert_eq!(names(elsewhere.path()), kept);
+    assert!(names(disk.path()).len() > 2, "{:?}", names(disk.path()));
+    assert_eq!(stop_reason(&app), "stop");
+}
+
 #[test]
 fn max_total_bytes_requires_parts() {
     let (_directory, path) = temp_location("one.wav");

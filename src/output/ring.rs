@@ -67,6 +67,11 @@ struct Entry {
 }
 
 impl Entry {
+    /// The device number of its file system.
+    fn disk(&self) -> u64 {
+        self.identity.0
+    }
+
     /// Whether it is still the same file, and no one else has appended to it.
     fn is_there(&self) -> bool {
         let is_file = fs::symlink_metadata(&self.path).is_ok_and(|meta| meta.is_file());
@@ -94,6 +99,8 @@ pub struct RingPlace {
 pub(super) struct RingFile {
     place: RingPlace,
     id: u64,
+    /// The device number of its file system.
+    disk: u64,
     path: PathBuf,
     size: u64,
     /// Its size when free space was last checked.
@@ -127,7 +134,7 @@ impl RingPlace {
             files.forget(|entry| !entry.is_there());
         }
         // The file to be written is not in the list yet.
-        while files.all.len() > others as usize && files.unlink_oldest() {}
+        while files.all.len() > others as usize && files.unlink_oldest(|_| true) {}
     }
 
     /// Registers the file, now in place.
@@ -148,6 +155,7 @@ impl RingPlace {
         let mut file = RingFile {
             place: self,
             id,
+            disk: identity.0,
             path,
             size: 0,
             looked: None,
@@ -171,8 +179,9 @@ impl RingFile {
             if most > 0 && files.bytes > most {
                 files.forget(|entry| !entry.is_there());
             }
+            let newest = files.newest();
             while most > 0 && files.bytes > most {
-                if !files.unlink_older() {
+                if !files.unlink_oldest(|entry| Some(entry.id) != newest) {
                     files.shrink(self.id, by);
                     return Err(io::Error::new(
                         io::ErrorKind::StorageFull,
@@ -206,17 +215,22 @@ impl RingFile {
         let mut others = 0;
         if self.place.limits.unlinks() {
             let mut files = self.place.ring.lock();
+            let newest = files.newest();
+            // An open file keeps its bytes, and one elsewhere frees none here.
+            let may_go = |entry: &Entry| {
+                entry.disk() == self.disk && ![newest, Some(self.id)].contains(&Some(entry.id))
+            };
             // Ahead of time: an unlinked file's bytes stay allocated while someone has it open.
             let ahead = self.size.min(MOST_AHEAD);
-            while free < least.saturating_add(ahead) && files.unlink_older() {
+            while free < least.saturating_add(ahead) && files.unlink_oldest(may_go) {
                 let now = free_space(&self.path).ok().flatten().unwrap_or(free);
                 if now <= free {
                     break;
                 }
                 free = now;
             }
-            let growing = files.all.back().map_or(0, |entry| entry.size);
-            others = files.bytes.saturating_sub(growing);
+            let others_here = files.all.iter().filter(|entry| may_go(entry));
+            others = others_here.map(|entry| entry.size).sum();
         }
         let room = self.size + free.saturating_sub(least) + others;
         self.place.room.store(room, Ordering::Relaxed);
@@ -236,14 +250,17 @@ impl Files {
         self.bytes = self.all.iter().map(|entry| entry.size).sum();
     }
 
-    /// Unlinks the oldest file unless it is the one being written. FALSE if there is no other.
-    fn unlink_older(&mut self) -> bool {
-        self.all.len() > 1 && self.unlink_oldest()
+    /// The file being written, or to be written next.
+    fn newest(&self) -> Option<u64> {
+        self.all.back().map(|entry| entry.id)
     }
 
-    /// Unlinks the oldest file. FALSE if there is none.
-    fn unlink_oldest(&mut self) -> bool {
-        let Some(oldest) = self.all.pop_front() else {
+    /// Unlinks the oldest file that `may_go`. FALSE if there is none.
+    fn unlink_oldest(&mut self, may_go: impl Fn(&Entry) -> bool) -> bool {
+        let Some(oldest) = self.all.iter().position(may_go) else {
+            return false;
+        };
+        let Some(oldest) = self.all.remove(oldest) else {
             return false;
         };
         self.bytes = self.bytes.saturating_sub(oldest.size);
