@@ -254,7 +254,7 @@ fn all_video_and_audio_is_in_exactly_one_part() {
     }
 }
 
-const SCENARIOS: [Scenario; 5] = [
+const SCENARIOS: [Scenario; 7] = [
     ("fails", |folder| fails(folder, 0)),
     ("cannot be synchronised", |folder| {
         fails(folder, 200 * MILLI)
@@ -338,6 +338,12 @@ const SCENARIOS: [Scenario; 5] = [
         assert_eq!(parts[1].timecode + parts[1].duration, app.kept().total());
         file::decodes_without_errors(&parts[1].path).unwrap();
     }),
+    ("hangs with the oldest of a number of files", |folder| {
+        hangs_with_the_oldest(folder, ("max-files", 1))
+    }),
+    ("hangs with the oldest of files up to a size", |folder| {
+        hangs_with_the_oldest(folder, ("max-total-bytes", 300_000))
+    }),
 ];
 
 /// How long the device hangs.
@@ -383,6 +389,47 @@ fn fails(folder: &std::path::Path, sync_interval: u64) {
     assert_nothing_is_missing(&app, &clock, folder);
 }
 
+/// The next file to give way is on a disk that no longer responds; the fallback location is on another.
+fn hangs_with_the_oldest(folder: &std::path::Path, (limit, value): (&str, u64)) {
+    let disk = SmallFilesystem::mount("size=2m").unwrap();
+    let (app, _source, _clock) = rig(
+        &folder.join("location-%d.wav"),
+        &disk.path().join("fallback-%d.wav"),
+    );
+    app.recorder
+        .set_property_from_str(limit, &value.to_string());
+    // The second part cannot be opened there.
+    std::fs::create_dir(folder.join("location-1.wav")).unwrap();
+    app.act("start");
+    app.wait_running_time(app.running_time() + 500 * MILLI);
+    app.act("split-now");
+    let begun = Instant::now();
+    app.wait_running_time(app.running_time() + 3_000 * MILLI);
+    app.act("stop");
+    app.wait_for("stop", 1);
+    assert!(begun.elapsed() < OLDEST_HANGS, "it has waited for the disk");
+    let events = app.events();
+    assert!(
+        events.iter().all(|event| event.name != "error"),
+        "{events:?}"
+    );
+    let warnings = app.warnings();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("location-1.wav"), "{warnings:?}");
+    // The first file is on a disk of its own, and the rest is a ring without it.
+    let parts = parts::from_messages(&app);
+    assert!(parts.iter().all(|part| part.whole), "{parts:?}");
+    let (there, gone): (Vec<_>, _) = parts[1..].iter().partition(|part| part.path.exists());
+    assert_eq!(gone.is_empty(), limit == "max-files", "{parts:?}");
+    let total: u64 = there.iter().map(|part| part.size).sum();
+    assert!(limit == "max-files" || total <= value, "{there:?}");
+    let lasts: u64 = parts.iter().map(|part| part.duration).sum();
+    assert_eq!(lasts, app.kept().total());
+}
+
+/// How long the disk with the oldest file hangs.
+const OLDEST_HANGS: Duration = Duration::from_secs(20);
+
 /// Runs in the child process.
 #[test]
 fn under_strace() {
@@ -426,4 +473,18 @@ fn a_device_that_hangs() {
         injected,
         Some("location-0.wav"),
     );
+}
+
+#[test]
+fn a_device_that_hangs_with_the_oldest_file() {
+    if SmallFilesystem::mount("size=1m").is_none() {
+        return;
+    }
+    for scenario in [
+        "hangs with the oldest of a number of files",
+        "hangs with the oldest of files up to a size",
+    ] {
+        let injected = format!("openat:delay_enter={}s", OLDEST_HANGS.as_secs());
+        run_with_faults(scenario, &injected, Some("location-0.wav"));
+    }
 }

@@ -124,6 +124,31 @@ fn pads_are_added_and_released_while_inactive() {
     whole::webm(&bench.path(1, "webm"), &kept(&one), &bench.sources(), 0).unwrap();
 }
 
+/// Then all pads are kept from within the request, with the new one among them.
+#[test]
+fn a_pad_is_kept_once_if_its_pad_added_starts_the_past() {
+    let mut bench = PreRecorder::new(WEBM, "webm", 0);
+    bench.noise();
+    bench.play();
+    let recorder = &bench.app.recorder;
+    recorder.connect_pad_added(|recorder, _| {
+        recorder.set_property("pre-record-time", 700 * MILLI);
+    });
+    bench.raw_video();
+    bench.app.pipeline.sync_children_states().unwrap();
+    let frames = bench.sources_log();
+    assert!(holds_within(DEADLINE, || !frames
+        .lock()
+        .unwrap()
+        .is_empty()));
+    bench.rest(1800 * MILLI);
+    bench.save();
+    let stop = bench.stopped(1).remove(0);
+    bench.app.set_state(gst::State::Null);
+    bench.judge_webm(0, &stop);
+    assert_eq!(bench.app.warnings(), Vec::<String>::new());
+}
+
 #[test]
 fn other_codecs_are_recorded_from_the_past() {
     for (mime_type, extension) in [

@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::app::{App, DEADLINE};
 use common::disk::{Scenario, rig, run_with_faults, wait_failed};
 use common::harness::{
     BusMessage, Kind, Recorder, Rig, State, Track, holds_within, media, wait_for,
@@ -15,7 +16,7 @@ use std::sync::{
 };
 use std::time::{Duration, Instant};
 
-const SCENARIOS: [Scenario; 9] = [
+const SCENARIOS: [Scenario; 10] = [
     ("location", |folder| {
         let (rig, tracks, path) = rig_at_location(folder);
         rig.recorder.start().unwrap();
@@ -212,6 +213,30 @@ const SCENARIOS: [Scenario; 9] = [
         rig.recorder.set_property("sync-interval", 0u64);
         records_elsewhere(&rig, &tracks);
     }),
+    // The first part is still being written when the second and last one is complete.
+    ("slow", |folder| {
+        let app = App::new("audio/wav", &folder.join("%d.wav"));
+        let (_source, clock) = app.counted(true, None);
+        app.set_state(gst::State::Playing);
+        assert!(holds_within(DEADLINE, || clock.has_started()));
+        app.act("start");
+        app.wait_running_time(app.running_time() + 500_000_000);
+        app.act("split-now");
+        app.wait_running_time(app.running_time() + 100_000_000);
+        app.act("stop");
+        app.wait_for("stop", 1);
+        let events = app.events();
+        let sizes = |name: &str| -> Vec<u64> {
+            let named = events.iter().filter(|event| event.name == name);
+            named
+                .map(|event| event.fields.get("size").unwrap())
+                .collect()
+        };
+        let parts = sizes("part");
+        assert_eq!(parts.len(), 2, "{events:?}");
+        assert_eq!(sizes("stop"), [parts.iter().sum::<u64>()]);
+        assert_eq!(app.warnings(), Vec::<String>::new());
+    }),
 ];
 
 /// Whether each part was complete, according to `on-part`.
@@ -331,6 +356,11 @@ fn location_that_cannot_be_read_back() {
 #[test]
 fn location_that_hangs() {
     run_with_faults("hang", "writev:delay_enter=15s:when=6", Some("a.mkv"));
+}
+
+#[test]
+fn location_that_is_slow() {
+    run_with_faults("slow", "writev:delay_enter=1s", Some("0.wav"));
 }
 
 #[test]

@@ -124,11 +124,21 @@ fn the_last_are_whole(app: &App, reported: &[parts::Part], least: usize) {
 
 #[test]
 fn max_files_counts_over_all_recordings() {
+    keeps(3, &["ring-05.wav", "ring-06.wav", "ring-07.wav"]);
+}
+
+#[test]
+fn the_file_being_written_counts() {
+    keeps(1, &["ring-07.wav"]);
+}
+
+/// Writes eight files, of which these stay.
+fn keeps(max_files: u32, last: &[&str]) {
     let (directory, path) = temp_location("ring-%02d.wav");
     std::fs::write(directory.path().join("ring-00.wav"), "older").unwrap();
     std::fs::write(directory.path().join("ring-77.wav"), "of another").unwrap();
     let app = App::new("audio/wav", &path);
-    app.recorder.set_property("max-files", 3u32);
+    app.recorder.set_property("max-files", max_files);
     app.recorder.set_property("blob-messages", true);
     let (_source, clock) = app.counted(true, None);
     app.set_state(gst::State::Playing);
@@ -145,8 +155,8 @@ fn max_files_counts_over_all_recordings() {
         app.wait_for("stop", recording);
     }
     // And that of another recorder.
-    assert_eq!(watcher.end().files, 4);
-    let expected = ["ring-05.wav", "ring-06.wav", "ring-07.wav", "ring-77.wav"];
+    assert_eq!(watcher.end().files, last.len() + 1);
+    let expected = [last, &["ring-77.wav"]].concat();
     assert_eq!(names(directory.path()), expected);
     // All have been reported, and their blobs are still readable.
     let reported = parts::from_messages(&app);
@@ -291,6 +301,47 @@ fn the_oldest_files_are_deleted_at_min_free_space() {
     let reported = parts::from_messages(&app);
     assert!(reported.len() > 10, "{reported:?}");
     the_last_are_whole(&app, &reported, 3);
+}
+
+/// The first recording is on another file system, on which there is enough space.
+#[test]
+fn min_free_space_deletes_nothing_elsewhere() {
+    let Some(disk) = SmallFilesystem::mount("size=2m") else {
+        return;
+    };
+    let (elsewhere, path) = temp_location("%02d.wav");
+    let least = 1_000_000u64;
+    let app = App::new("audio/wav", &path);
+    for (name, value) in [("min-free-space", least), ("max-size-bytes", 200_000)] {
+        app.recorder.set_property(name, value);
+    }
+    app.recorder.set_property("max-files", 100u32);
+    // Twenty times as fast as live.
+    let source = app.source(&format!(
+        "audiotestsrc samplesperbuffer=480 ! {} ! identity sleep-time=500",
+        common::app::STEREO
+    ));
+    source.link(&app.pad("audio_%u")).unwrap();
+    app.set_state(gst::State::Playing);
+    app.act("start");
+    app.wait_for("part", 3);
+    app.act("stop");
+    app.wait_for("stop", 1);
+    let kept = names(elsewhere.path());
+    assert!(kept.len() > 3, "{kept:?}");
+    let location = disk.path().join("%02d.wav");
+    app.recorder.set_property("location", location.to_str());
+    let watcher = Watcher::of(disk.path());
+    app.act("start");
+    app.wait_for("part", kept.len() + 12);
+    app.act("stop");
+    app.wait_for("stop", 2);
+    let seen = watcher.end();
+    println!("{seen:?}");
+    assert!(seen.free.unwrap() >= least, "{seen:?}");
+    assert_eq!(names(elsewhere.path()), kept);
+    assert!(names(disk.path()).len() > 2, "{:?}", names(disk.path()));
+    assert_eq!(stop_reason(&app), "stop");
 }
 
 #[test]

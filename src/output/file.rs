@@ -74,8 +74,8 @@ impl Drop for OpenFile {
 /// neither a file nor a character device, or it would have to be truncated while a recording of this process needs it.
 /// The message names the path.
 ///
-/// `make_way` is called once the new file can be created, before it is put in place.
-pub(super) fn open(path: &Path, make_way: &dyn Fn()) -> io::Result<Target> {
+/// `make_way` is called with the new file before it is put in place.
+pub(super) fn open(path: &Path, make_way: &dyn Fn(&File)) -> io::Result<Target> {
     let context = |what: &str, err: io::Error| {
         io::Error::new(err.kind(), format!("{what} {}: {err}", path.display()))
     };
@@ -132,7 +132,11 @@ pub(super) fn open(path: &Path, make_way: &dyn Fn()) -> io::Result<Target> {
 }
 
 /// Creates a new file at `path`, with mode and owner of the existing one, if any.
-fn replace(path: &Path, older: Option<&Metadata>, make_way: &dyn Fn()) -> io::Result<OpenFile> {
+fn replace(
+    path: &Path,
+    older: Option<&Metadata>,
+    make_way: &dyn Fn(&File),
+) -> io::Result<OpenFile> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -156,19 +160,19 @@ fn replace(path: &Path, older: Option<&Metadata>, make_way: &dyn Fn()) -> io::Re
             }
         }
     }
-    make_way();
+    make_way(new.as_file());
     let file = platform::put_in_place(new, path)?;
     OpenFile::new(file)?.ok_or_else(|| io::ErrorKind::ResourceBusy.into())
 }
 
 /// Opens and truncates the existing file at `path`.
-fn empty(path: &Path, make_way: &dyn Fn()) -> io::Result<OpenFile> {
+fn empty(path: &Path, make_way: &dyn Fn(&File)) -> io::Result<OpenFile> {
     let file = OpenOptions::new().read(true).write(true).open(path)?;
     let file = OpenFile::new(file)?.ok_or_else(|| {
         let text = "it cannot be replaced, and another recording of this process is still using it";
         io::Error::new(io::ErrorKind::ResourceBusy, text)
     })?;
-    make_way();
+    make_way(&file);
     file.set_len(0)?;
     Ok(file)
 }
@@ -243,7 +247,7 @@ mod tests {
         let mut older = File::open(&path).unwrap();
         let inode = older.metadata().unwrap().ino();
 
-        let new = file(open(&path, &|| ()).unwrap());
+        let new = file(open(&path, &|_| ()).unwrap());
         (&*new).write_all(b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_ne!(fs::metadata(&path).unwrap().ino(), inode);
@@ -259,7 +263,7 @@ mod tests {
         let usual = dir.path().join("usual");
         File::create(&usual).unwrap();
         let path = dir.path().join("a.webm");
-        open(&path, &|| ()).unwrap();
+        open(&path, &|_| ()).unwrap();
         assert_eq!(
             fs::metadata(&path).unwrap().mode(),
             fs::metadata(&usual).unwrap().mode()
@@ -298,7 +302,7 @@ mod tests {
             // Only root may change the owner; for other users it stays the same.
             let _ = fchown(File::open(&path).unwrap(), Some(1234), Some(5678));
             let older = fs::metadata(&path).unwrap();
-            open(&path, &|| ()).unwrap();
+            open(&path, &|_| ()).unwrap();
             let new = fs::metadata(&path).unwrap();
             assert_ne!(new.ino(), older.ino(), "replaced");
             assert_eq!((new.mode() & 0o7777, new.len()), (mode, 0));
@@ -315,7 +319,7 @@ mod tests {
             return;
         };
         let older = fs::metadata(&path).unwrap();
-        let new = file(open(&path, &|| ()).unwrap());
+        let new = file(open(&path, &|_| ()).unwrap());
         (&*new).write_all(b"new").unwrap();
         let meta = fs::metadata(&path).unwrap();
         let of = |meta: &Metadata| (meta.ino(), meta.mode(), meta.uid(), meta.gid());
@@ -399,16 +403,16 @@ mod tests {
                 let ro = mount.args(["-o", "remount,ro"]).arg(&folder).status();
                 assert!(ro.unwrap().success());
             }
-            let opened = file(open(path, &|| ()).unwrap());
+            let opened = file(open(path, &|_| ()).unwrap());
             (&*opened).write_all(b"new").unwrap();
             assert_eq!(fs::read(&behind).unwrap(), b"new");
             // Not truncated while another recording still writes to it.
-            let err = open(path, &|| ()).unwrap_err();
+            let err = open(path, &|_| ()).unwrap_err();
             assert_eq!(err.kind(), io::ErrorKind::ResourceBusy);
             assert!(err.to_string().contains(path.to_str().unwrap()), "{err}");
             assert_eq!(fs::read(&behind).unwrap(), b"new");
             drop(opened);
-            drop(open(path, &|| ()).unwrap());
+            drop(open(path, &|_| ()).unwrap());
             assert_eq!(fs::read(&behind).unwrap(), b"");
         }
         assert_eq!(names(dir.path()), ["at", "behind", "folder"]);
@@ -420,7 +424,7 @@ mod tests {
         let (link, behind) = (dir.path().join("link"), dir.path().join("behind"));
         symlink("behind", &link).unwrap();
         for round in 0..2 {
-            let new = file(open(&link, &|| ()).unwrap());
+            let new = file(open(&link, &|_| ()).unwrap());
             (&*new).write_all(&[round]).unwrap();
             assert_eq!(fs::read(&behind).unwrap(), [round]);
             assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
@@ -431,10 +435,10 @@ mod tests {
     fn errors_name_paths_that_cannot_be_written() {
         let dir = tempfile::tempdir().unwrap();
         let missing = dir.path().join("missing/a.webm");
-        let err = open(&missing, &|| ()).unwrap_err();
+        let err = open(&missing, &|_| ()).unwrap_err();
         assert_eq!(err.kind(), io::ErrorKind::NotFound);
         assert!(err.to_string().contains("missing/a.webm"), "{err}");
-        let err = open(dir.path(), &|| ()).unwrap_err();
+        let err = open(dir.path(), &|_| ()).unwrap_err();
         assert_eq!(err.kind(), io::ErrorKind::IsADirectory);
         assert!(names(dir.path()).is_empty());
     }
@@ -442,9 +446,9 @@ mod tests {
     #[test]
     fn bare_name_and_device() {
         assert!(matches!(
-            open(Path::new("/dev/null"), &|| ()).unwrap(),
+            open(Path::new("/dev/null"), &|_| ()).unwrap(),
             Target::Device(_)
         ));
-        assert!(open(Path::new(""), &|| ()).is_err());
+        assert!(open(Path::new(""), &|_| ()).is_err());
     }
 }

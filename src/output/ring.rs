@@ -4,18 +4,21 @@
 //! Only files written by the element are unlinked, and only while they are where it put them. Whoever has one open
 //! keeps its content.
 
+mod files;
+
+pub use files::Ring;
+
 use super::disk::GATHER;
-use super::platform::{self, Identity};
+use super::platform;
+use files::{Entry, Files};
 use std::{
-    collections::VecDeque,
-    fs::{self, File},
+    fs::File,
     io,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::SystemTime,
 };
 
 /// Maximum bytes on their way to a file, which are no longer free.
@@ -42,44 +45,6 @@ impl RingLimits {
     }
 }
 
-/// See the module.
-#[derive(Debug, Default)]
-pub struct Ring {
-    files: Mutex<Files>,
-}
-
-#[derive(Debug, Default)]
-struct Files {
-    all: VecDeque<Entry>,
-    /// Total size in bytes.
-    bytes: u64,
-    next: u64,
-}
-
-#[derive(Debug)]
-struct Entry {
-    id: u64,
-    path: PathBuf,
-    identity: Identity,
-    /// Creation time, since inode numbers are reused.
-    created: Option<SystemTime>,
-    size: u64,
-}
-
-impl Entry {
-    /// Whether it is still the same file, and no one else has appended to it.
-    fn is_there(&self) -> bool {
-        let is_file = fs::symlink_metadata(&self.path).is_ok_and(|meta| meta.is_file());
-        let is_same = |file: File| {
-            let meta = file.metadata()?;
-            let identity = platform::identity(&file)?;
-            let created = meta.created().ok();
-            Ok(identity == self.identity && created == self.created && meta.len() <= self.size)
-        };
-        is_file && File::open(&self.path).and_then(is_same).unwrap_or(false)
-    }
-}
-
 /// The entry of a file being written.
 #[derive(Debug, Clone)]
 pub struct RingPlace {
@@ -94,6 +59,8 @@ pub struct RingPlace {
 pub(super) struct RingFile {
     place: RingPlace,
     id: u64,
+    /// The device number of its file system.
+    disk: u64,
     path: PathBuf,
     size: u64,
     /// Its size when free space was last checked.
@@ -115,38 +82,30 @@ impl RingPlace {
         self.room.load(Ordering::Relaxed)
     }
 
-    /// Called before a file is put in place at `path`: unlinks the oldest if the maximum number is reached.
-    pub(super) fn make_way(&self, path: &Path) {
+    /// Called before `new` is put in place at `path`: unlinks the oldest if the maximum number is reached.
+    pub(super) fn make_way(&self, path: &Path, new: &File) {
         let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
-        let mut files = self.ring.lock();
-        files.forget(|entry| entry.path == path);
-        let Some(others) = self.limits.files.checked_sub(1) else {
+        let Ok((disk, _)) = platform::identity(new) else {
             return;
         };
-        if files.all.len() > others as usize {
-            files.forget(|entry| !entry.is_there());
+        self.ring.forget_path(&path, disk);
+        // The new one is not in the list yet.
+        if let Some(others) = self.limits.files.checked_sub(1) {
+            let is_over = |files: &Files| files.counted().count() > others as usize;
+            self.ring.make_room(disk, is_over, |_, _| true);
         }
-        while files.all.len() > others as usize && files.unlink_oldest() {}
     }
 
     /// Registers the file, now in place.
     pub(super) fn take(self, path: &Path, file: &File) -> io::Result<RingFile> {
         let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
         let identity = platform::identity(file)?;
-        let mut files = self.ring.lock();
-        let id = files.next;
-        files.next += 1;
-        files.all.push_back(Entry {
-            id,
-            path: path.clone(),
-            identity,
-            created: file.metadata()?.created().ok(),
-            size: 0,
-        });
-        drop(files);
+        let created = file.metadata()?.created().ok();
+        let id = self.ring.add(path.clone(), identity, created);
         let mut file = RingFile {
             place: self,
             id,
+            disk: identity.0,
             path,
             size: 0,
             looked: None,
@@ -163,24 +122,18 @@ impl RingFile {
     /// If the file alone would exceed the total.
     pub(super) fn grow(&mut self, by: u64) -> io::Result<()> {
         let most = self.place.limits.bytes;
-        let mut files = self.place.ring.lock();
-        if let Some(entry) = files.all.iter_mut().find(|entry| entry.id == self.id) {
-            entry.size += by;
-            files.bytes += by;
-            if most > 0 && files.bytes > most {
-                files.forget(|entry| !entry.is_there());
-            }
-            while most > 0 && files.bytes > most {
-                if !files.unlink_oldest() {
-                    files.shrink(self.id, by);
-                    return Err(io::Error::new(
-                        io::ErrorKind::StorageFull,
-                        format!("it alone would exceed max-total-bytes ({most})"),
-                    ));
-                }
+        let ring = &self.place.ring;
+        if ring.grow(self.id, by) && most > 0 {
+            let is_over = |files: &Files| files.bytes() > most;
+            let may_go = |files: &Files, entry: &Entry| files.newest() != Some(entry.id);
+            if !ring.make_room(self.disk, is_over, may_go) {
+                ring.shrink(self.id, by);
+                return Err(io::Error::new(
+                    io::ErrorKind::StorageFull,
+                    format!("it alone would exceed max-total-bytes ({most})"),
+                ));
             }
         }
-        drop(files);
         self.size += by;
         if self
             .looked
@@ -204,64 +157,29 @@ impl RingFile {
         let least = least.saturating_add(UNDERWAY);
         let mut others = 0;
         if self.place.limits.unlinks() {
-            let mut files = self.place.ring.lock();
+            let ring = &self.place.ring;
+            // An open file keeps its bytes, and one elsewhere frees none here.
+            let may_go = |files: &Files, entry: &Entry| {
+                entry.disk() == self.disk
+                    && ![files.newest(), Some(self.id)].contains(&Some(entry.id))
+            };
             // Ahead of time: an unlinked file's bytes stay allocated while someone has it open.
             let ahead = self.size.min(MOST_AHEAD);
-            while free < least.saturating_add(ahead) && files.unlink_oldest() {
+            while free < least.saturating_add(ahead)
+                && ring.unlink_oldest(ring.lock(), self.disk, may_go)
+            {
                 let now = free_space(&self.path).ok().flatten().unwrap_or(free);
                 if now <= free {
                     break;
                 }
                 free = now;
             }
-            let growing = files.all.back().map_or(0, |entry| entry.size);
-            others = files.bytes.saturating_sub(growing);
+            let files = ring.lock();
+            let others_here = files.counted().filter(|entry| may_go(&files, entry));
+            others = others_here.map(|entry| entry.size).sum();
         }
         let room = self.size + free.saturating_sub(least) + others;
         self.place.room.store(room, Ordering::Relaxed);
-    }
-}
-
-impl Ring {
-    fn lock(&self) -> MutexGuard<'_, Files> {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Files {
-    /// Drops entries: the files no longer belong to the ring.
-    fn forget(&mut self, which: impl Fn(&Entry) -> bool) {
-        self.all.retain(|entry| !which(entry));
-        self.bytes = self.all.iter().map(|entry| entry.size).sum();
-    }
-
-    /// Unlinks the oldest file unless it is the one being written. FALSE if there is none.
-    fn unlink_oldest(&mut self) -> bool {
-        if self.all.len() < 2 {
-            return false;
-        }
-        let Some(oldest) = self.all.pop_front() else {
-            return false;
-        };
-        self.bytes = self.bytes.saturating_sub(oldest.size);
-        if oldest.is_there() {
-            match fs::remove_file(&oldest.path) {
-                Ok(()) => gst::info!(crate::log::CAT, "{} gives way", oldest.path.display()),
-                Err(err) => gst::warning!(
-                    crate::log::CAT,
-                    "cannot unlink {}: {err}",
-                    oldest.path.display()
-                ),
-            }
-        }
-        true
-    }
-
-    fn shrink(&mut self, id: u64, by: u64) {
-        if let Some(entry) = self.all.iter_mut().find(|entry| entry.id == id) {
-            entry.size -= by;
-            self.bytes -= by;
-        }
     }
 }
 
@@ -278,83 +196,4 @@ pub fn free_space(path: &Path) -> io::Result<Option<u64>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn place(ring: &Arc<Ring>, files: u32, bytes: u64) -> RingPlace {
-        let limits = RingLimits {
-            files,
-            bytes,
-            free: 0,
-        };
-        RingPlace::new(ring.clone(), limits)
-    }
-
-    fn begin(place: RingPlace, path: &Path) -> RingFile {
-        place.make_way(path);
-        let file = File::create(path).unwrap();
-        place.take(path, &file).unwrap()
-    }
-
-    fn names(folder: &Path) -> Vec<String> {
-        let entries = fs::read_dir(folder).unwrap();
-        let mut names: Vec<_> = entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    }
-
-    #[test]
-    fn the_ring_keeps_max_files_and_only_removes_its_own() {
-        let folder = tempfile::tempdir().unwrap();
-        let folder = folder.path();
-        fs::write(folder.join("another"), "").unwrap();
-        let ring = Arc::<Ring>::default();
-        for number in 0..4 {
-            begin(place(&ring, 2, 0), &folder.join(number.to_string()));
-        }
-        assert_eq!(names(folder), ["2", "3", "another"]);
-        // A replaced or moved file belongs to someone else.
-        fs::remove_file(folder.join("2")).unwrap();
-        fs::write(folder.join("2"), "another's").unwrap();
-        fs::rename(folder.join("3"), folder.join("kept")).unwrap();
-        for number in 4..7 {
-            begin(place(&ring, 2, 0), &folder.join(number.to_string()));
-        }
-        assert_eq!(names(folder), ["2", "5", "6", "another", "kept"]);
-        // A rewritten file counts once.
-        begin(place(&ring, 2, 0), &folder.join("6"));
-        assert_eq!(names(folder), ["2", "5", "6", "another", "kept"]);
-    }
-
-    #[test]
-    fn the_oldest_is_removed_before_the_limit_is_exceeded() {
-        let folder = tempfile::tempdir().unwrap();
-        let folder = folder.path();
-        let ring = Arc::<Ring>::default();
-        let mut older = begin(place(&ring, 0, 100), &folder.join("0"));
-        older.grow(50).unwrap();
-        let mut newer = begin(place(&ring, 0, 100), &folder.join("1"));
-        newer.grow(45).unwrap();
-        assert_eq!(names(folder), ["0", "1"]);
-        // The end of the older file, written late.
-        older.grow(5).unwrap();
-        assert_eq!(names(folder), ["0", "1"]);
-        newer.grow(1).unwrap();
-        assert_eq!(names(folder), ["1"]);
-        older.grow(1_000).unwrap();
-        newer.grow(54).unwrap();
-        let full = newer.grow(1).unwrap_err();
-        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
-        assert_eq!(names(folder), ["1"]);
-    }
-
-    #[test]
-    fn free_space_is_reported() {
-        let folder = tempfile::tempdir().unwrap();
-        let free = free_space(&folder.path().join("file")).unwrap();
-        assert!(free.is_some_and(|free| free > 0));
-        assert!(free_space(&folder.path().join("none/file")).is_err());
-    }
-}
+mod tests;

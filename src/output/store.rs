@@ -113,9 +113,9 @@ impl Store {
         place: Option<RingPlace>,
     ) -> io::Result<Self> {
         let path = path.to_path_buf();
-        let make_way = || {
+        let make_way = |new: &File| {
             if let Some(place) = &place {
-                place.make_way(&path);
+                place.make_way(&path, new);
             }
         };
         let backing = match file::open(&path, &make_way)? {

@@ -119,13 +119,14 @@ impl MediaRecorder {
     }
 
     fn emit_stop(&self, stopped: Stopped) {
+        let size = stopped.size();
         self.remember(stopped.session);
         self.obj().emit_by_name::<()>("on-stop", &[]);
         self.post(
             message("stop", stopped.running_time)
                 .field("location", stopped.location)
                 .field("duration", stopped.duration)
-                .field("size", stopped.size)
+                .field("size", size)
                 .field("reason", stopped.reason.as_str())
                 .field("intervals", interval_array(&stopped.intervals))
                 .build(),

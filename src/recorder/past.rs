@@ -194,7 +194,12 @@ impl MediaRecorder {
     }
 }
 
+/// Keeps the input of a pad. Called with `past` locked.
 fn keep_pad(keeping: &Arc<Keeping>, pad: &MediaRecorderPad) {
+    // While a pad is added or removed, a handler or another thread may have begun to keep all pads.
+    if keeping.track(&pad.name()).is_some() || pad.stream().released {
+        return;
+    }
     let track = keeping.add_track(&pad.name(), pad.kind());
     // Mute changes from here on are forwarded in order.
     let _muting = pad.muting();

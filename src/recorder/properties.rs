@@ -407,7 +407,7 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
         uint64(
             "min-free-space",
             "Minimum free space",
-            "Minimum free bytes on the file system of location: the oldest file is unlinked if max-files or \
+            "Minimum free bytes on the file system of location: the oldest file there is unlinked if max-files or \
              max-total-bytes is set, else the recording stops. 0 = none",
             0,
         ),

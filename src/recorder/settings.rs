@@ -142,8 +142,8 @@ properties! {
     max_files set_max_files "max-files" u32: u32 = same same;
     /// Maximum total bytes of those files at any instant: the oldest is unlinked before more is written. 0: unlimited.
     max_total_bytes set_max_total_bytes "max-total-bytes" u64: u64 = same same;
-    /// Minimum bytes to leave free on the file system of `location`: the oldest file is unlinked if one of the two
-    /// above is set, else the recording stops. 0: none.
+    /// Minimum bytes to leave free on the file system of `location`: the oldest file there is unlinked if one
+    /// of the two above is set, else the recording stops. 0: none.
     min_free_space set_min_free_space "min-free-space" u64: u64 = same same;
     /// Where the recording continues in a new part, until its end, if `location` fails, including at `start`; `%d`
     /// continues the count. Empty: nowhere.

@@ -5,7 +5,13 @@ use crate::{
     model::{end_reason::EndReason, error::Error, timeline::Ns},
     output::BlobBytes,
 };
-use std::{fmt, io};
+use std::{
+    fmt, io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 /// A continuous interval of recorded time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,8 +77,15 @@ pub struct Stopped {
     pub location: Option<String>,
     /// Its duration in recorded time.
     pub duration: Ns,
-    /// Its size in bytes, over all parts.
-    pub size: u64,
+    /// Bytes of the parts that have been reported.
+    pub reported: Arc<AtomicU64>,
+}
+
+impl Stopped {
+    /// Its size in bytes, over all parts. Known when this is emitted: until then, earlier parts may not be complete.
+    pub fn size(&self) -> u64 {
+        self.reported.load(Ordering::SeqCst)
+    }
 }
 
 /// An event of one recording. `running_time` is that of the cut, or, for events that are not cuts, the furthest
@@ -184,8 +197,8 @@ impl fmt::Display for Event {
                 write!(f, "on-part: {}, {} bytes", part.number, part.size)
             }
             Event::Stop(stopped) => {
-                let Stopped { size, reason, .. } = stopped;
-                write!(f, "on-stop: {size} bytes in all, {}", reason.as_str())
+                let (size, reason) = (stopped.size(), stopped.reason.as_str());
+                write!(f, "on-stop: {size} bytes in all, {reason}")
             }
         }
     }

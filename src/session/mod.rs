@@ -84,7 +84,7 @@ use part_list::PartList;
 use std::{
     sync::{
         Arc, Condvar, Mutex, Weak,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     thread,
     time::Instant,
@@ -110,6 +110,8 @@ pub struct Session {
     delegate: Arc<dyn SessionDelegate>,
     /// Its parts.
     part_list: Mutex<PartList>,
+    /// Bytes of the parts that have been reported.
+    reported: Arc<AtomicU64>,
     /// Number of files begun by the recorder.
     numbers: Arc<AtomicU32>,
     /// The recorder's ring of files.

@@ -137,6 +137,7 @@ impl Session {
             label,
             coordinator: Mutex::new(Coordinator::new(tracks.len(), begin, &settings)),
             part_list: Mutex::default(),
+            reported: Arc::default(),
             numbers,
             ring,
             fell_back: AtomicBool::new(failed.is_some()),

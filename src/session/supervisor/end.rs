@@ -7,7 +7,7 @@ use crate::{
     model::{EndReason, Error, timeline::Ns},
     session::{Event, FinishedPart, Stopped, lock, part::part_number},
 };
-use std::sync::PoisonError;
+use std::sync::{PoisonError, atomic::Ordering};
 
 impl Supervisor {
     /// Waits until the part begins, unless it has. FALSE if it never will. Until then, the part before it ends the
@@ -280,6 +280,7 @@ impl Supervisor {
             },
             part.location().unwrap_or_default()
         );
+        self.session.reported.fetch_add(size, Ordering::SeqCst);
         part.events.push(Event::Part(FinishedPart {
             number: part_number(part.number),
             location: part.location().map(str::to_owned),
@@ -302,7 +303,6 @@ impl Supervisor {
                 .reason
                 .unwrap_or(EndReason::EndOfStream)
         };
-        let (size, _) = session.written();
         self.part.events.push(Event::Stop(Stopped {
             session: session.id,
             reason,
@@ -310,7 +310,7 @@ impl Supervisor {
             running_time: end.running_time,
             location: session.location(),
             duration: end.begin.saturating_add(end.duration),
-            size,
+            reported: session.reported.clone(),
         }));
     }
 }
