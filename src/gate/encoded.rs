@@ -160,7 +160,9 @@ impl EncodedGate {
         }
         let is_discont = input.buffer.flags().contains(gst::BufferFlags::DISCONT);
         let behind = input.running.saturating_sub(self.newest);
-        if self.keyed && is_discont && self.begun && behind > OUTAGE {
+        // The start may still be pending.
+        let has_begun = self.begun || !self.inbox.is_empty();
+        if self.keyed && is_discont && has_begun && behind > OUTAGE {
             self.lost.get_or_insert(Loss::Upstream);
             self.lacks_key = true;
         }
