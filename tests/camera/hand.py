@@ -88,6 +88,8 @@ def answer(line, program):
     command, _, rest = line.rstrip("\n").partition(" ")
     if command == "wait":
         return program.wait(timeout=30)
+    if program.poll() is not None:
+        return f"the program has ended with {program.returncode}"
     try:
         return {"read": read, "press": press, "type": write}[command](program.pid, *([rest] if rest else []))
     except GLib.Error as error:

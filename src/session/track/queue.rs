@@ -50,7 +50,9 @@ impl Track {
             0
         };
         let now = self.arrived();
+        // The spacing is that of the last frame that the encoder took.
         let thin = queue.when_full == WhenFull::DropEvenly
+            && level.time > 0
             && now.saturating_sub(inner.let_in) < dropper.worth();
         if queue.overflows(level, grace) || thin {
             dropper.warn(&self.name, level.time, &self.backpressure);
