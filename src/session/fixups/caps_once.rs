@@ -1,8 +1,9 @@
 //! Sends a track's caps to the muxer once; later parameter sets go in band.
 //!
-//! matroskamux refuses most changes of caps. mp4mux accepts them, but writes a longer `moov` over the first fragment,
-//! which corrupts the file. Decoders need neither: H.264 and H.265 access units carry the new parameter sets, and all
-//! other codecs signal changes in their frames.
+//! matroskamux refuses most changes of caps; from 1.26 on, where GstAggregator queues events, only if it handles the
+//! event before the pushing thread has stored the caps in the pad. mp4mux 1.22 accepts them, but writes a longer `moov`
+//! over the first fragment, which corrupts the file. Decoders need neither: H.264 and H.265 access units carry the new
+//! parameter sets, and all other codecs signal changes in their frames.
 
 use crate::formats::{self, ParameterSets};
 use crate::model::Codec;

@@ -224,7 +224,7 @@ pub const TABLE: &[Fixup] = &[
     Fixup {
         name: "caps-once",
         element: "matroskamux, mp4mux",
-        versions: Before(1, 26),
+        versions: All,
         report: "reject later caps, or overwrite the first fragment with a longer header",
         needed: |_| true,
         install: Muxer(|site| {
