@@ -44,19 +44,8 @@ fn demuxed(path: &Path, demuxer: &str) -> Coded {
     );
     let pipeline = gst::parse::launch(&line).unwrap();
     let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
-    let sink = pipeline.by_name("out").unwrap();
-    let sink = sink.downcast::<gst_app::AppSink>().unwrap();
     pipeline.set_state(gst::State::Playing).unwrap();
-    let mut coded = Coded {
-        caps: gst::Caps::new_empty(),
-        buffers: Vec::new(),
-    };
-    while let Ok(sample) = sink.pull_sample() {
-        coded.caps = sample.caps_owned().unwrap();
-        coded.buffers.push(sample.buffer_owned().unwrap());
-    }
-    pipeline.set_state(gst::State::Null).unwrap();
-    coded
+    coded::output(&pipeline)
 }
 
 /// The longest time in seconds from one buffer to the next.

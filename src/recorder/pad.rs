@@ -34,10 +34,7 @@ const JUMP: Ns = 1_000_000_000;
 #[derive(Debug, Clone, Copy, Default)]
 enum Media {
     /// Raw audio: sample rate, and bytes per sample over all channels.
-    Sound {
-        rate: u32,
-        bytes: u32,
-    },
+    Sound { rate: u32, bytes: u32 },
     /// Raw video: frame duration from the caps, and what a frame has to contain.
     Video {
         frame: Option<gst::ClockTime>,
@@ -46,13 +43,10 @@ enum Media {
     #[default]
     Encoded,
     /// AAC, with the duration of its frames.
-    Aac {
-        frame: gst::ClockTime,
-    },
+    Aac { frame: gst::ClockTime },
     /// FLAC, with its sample rate.
-    Flac {
-        rate: u32,
-    },
+    Flac { rate: u32 },
+    /// Opus, whose packets have their duration.
     Opus,
 }
 
@@ -83,12 +77,13 @@ impl Media {
             return Some(Media::Aac { frame });
         }
         match caps.name().as_str() {
-            "audio/x-flac" => {}
-            "audio/x-opus" => return Some(Media::Opus),
-            _ => return None,
+            "audio/x-opus" => Some(Media::Opus),
+            "audio/x-flac" => {
+                let rate = u32::try_from(caps.get::<i32>("rate").ok()?).ok()?;
+                (rate > 0).then_some(Media::Flac { rate })
+            }
+            _ => None,
         }
-        let rate = u32::try_from(caps.get::<i32>("rate").ok()?).ok()?;
-        (rate > 0).then_some(Media::Flac { rate })
     }
 
     fn is_encoded(self) -> bool {
@@ -166,13 +161,12 @@ impl Stream {
 
     /// The description of an incomplete frame, once per caps.
     pub fn incomplete_frame(&mut self) -> Option<String> {
-        let Incomplete::Found(_) = &self.incomplete else {
+        let Incomplete::Found(frame) = &mut self.incomplete else {
             return None;
         };
-        match std::mem::replace(&mut self.incomplete, Incomplete::Reported) {
-            Incomplete::Found(frame) => Some(frame),
-            _ => None,
-        }
+        let frame = std::mem::take(frame);
+        self.incomplete = Incomplete::Reported;
+        Some(frame)
     }
 
     /// Sets the segment; returns whether it is new.

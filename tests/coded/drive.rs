@@ -98,7 +98,6 @@ pub fn through(coded: &Coded, line: &str) -> Coded {
     let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
     let element = |name| pipeline.by_name(name).unwrap();
     let source = element("in").downcast::<gst_app::AppSrc>().unwrap();
-    let sink = element("out").downcast::<gst_app::AppSink>().unwrap();
     source.set_caps(Some(&coded.caps));
     source.set_max_bytes(0);
     pipeline.set_state(gst::State::Playing).unwrap();
@@ -106,14 +105,5 @@ pub fn through(coded: &Coded, line: &str) -> Coded {
         source.push_buffer(buffer.clone()).unwrap();
     }
     source.end_of_stream().unwrap();
-    let mut made = Coded {
-        caps: gst::Caps::new_empty(),
-        buffers: Vec::new(),
-    };
-    while let Ok(sample) = sink.pull_sample() {
-        made.caps = sample.caps_owned().unwrap();
-        made.buffers.push(sample.buffer_owned().unwrap());
-    }
-    pipeline.set_state(gst::State::Null).unwrap();
-    made
+    super::output(&pipeline)
 }

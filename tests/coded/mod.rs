@@ -29,6 +29,22 @@ pub struct Coded {
     pub buffers: Vec<gst::Buffer>,
 }
 
+/// All that reaches the appsink `out` of a playing pipeline, which is shut down.
+pub fn output(pipeline: &gst::Pipeline) -> Coded {
+    let sink = pipeline.by_name("out").unwrap();
+    let sink = sink.downcast::<gst_app::AppSink>().unwrap();
+    let mut coded = Coded {
+        caps: gst::Caps::new_empty(),
+        buffers: Vec::new(),
+    };
+    while let Ok(sample) = sink.pull_sample() {
+        coded.caps = sample.caps_owned().unwrap();
+        coded.buffers.push(sample.buffer_owned().unwrap());
+    }
+    pipeline.set_state(gst::State::Null).unwrap();
+    coded
+}
+
 /// Encodes tagged raw media with `encoder` (as in gst-launch, ending in caps).
 fn encode(source: &str, encoder: &str, tag: impl Fn(&gst::Pad)) -> Coded {
     init();

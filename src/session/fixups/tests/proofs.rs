@@ -43,19 +43,19 @@ const fn records_prepared(
     }
 }
 
-/// Three frames of copied H.264.
-macro_rules! small {
-    () => {
-        "videotestsrc num-buffers=3 ! video/x-raw,width=160,height=120,framerate=30/1 \
-         ! x264enc tune=zerolatency ! capsfilter caps=video/x-h264,stream-format=avc ! c. "
+/// Copied H.264 for `concat name=c`: three frames of each of these sizes in turn; with `of 5`, five times over.
+macro_rules! segments {
+    ($($size:literal)+) => {
+        concat!($(
+            "videotestsrc num-buffers=3 ! video/x-raw,framerate=30/1,", $size,
+            " ! x264enc tune=zerolatency ! capsfilter caps=video/x-h264,stream-format=avc ! c. ",
+        )+)
     };
-}
-
-/// The same, of another size.
-macro_rules! large {
-    () => {
-        "videotestsrc num-buffers=3 ! video/x-raw,width=320,height=240,framerate=30/1 \
-         ! x264enc tune=zerolatency ! capsfilter caps=video/x-h264,stream-format=avc ! c. "
+    ($($size:literal)+, of 5) => {
+        concat!(
+            segments!($($size)+), segments!($($size)+), segments!($($size)+),
+            segments!($($size)+), segments!($($size)+),
+        )
     };
 }
 
@@ -286,26 +286,7 @@ pub const PROOFS: &[(&str, Proof)] = &[
         records(
             concat!(
                 "RECORDER concat name=c ! rec.video_0 ",
-                small!(),
-                large!(),
-                small!(),
-                large!(),
-                small!(),
-                large!(),
-                small!(),
-                large!(),
-                small!(),
-                large!(),
-                small!(),
-                large!(),
-                small!(),
-                large!(),
-                small!(),
-                large!(),
-                small!(),
-                large!(),
-                small!(),
-                large!(),
+                segments!("width=160,height=120" "width=320,height=240" "width=160,height=120" "width=320,height=240", of 5)
             ),
             "x.mkv",
             |path| {
