@@ -97,9 +97,7 @@ fn a_disk_that_is_full_when_a_blob_is_requested() {
         app.events().iter().any(|event| event.name == "part")
     };
     assert!(holds_within(DEADLINE, falls_back));
-    app.wait_running_time(app.running_time() + 500 * MILLI);
-    app.act("stop");
-    app.wait_for("stop", 1);
+    stop_after_half_a_second(&app);
     assert_continues(&app, false);
     let parts = parts::from_messages(&app);
     let audio = parts::audio(&parts[1..], None).unwrap();
@@ -198,9 +196,7 @@ fn all_video_and_audio_is_in_exactly_one_part() {
         let (_clock, log) = app.live();
         app.act("start");
         app.wait_for("part", 1);
-        app.wait_running_time(app.running_time() + 500 * MILLI);
-        app.act("stop");
-        app.wait_for("stop", 1);
+        stop_after_half_a_second(&app);
         let events = app.events();
         assert!(
             events.iter().all(|event| event.name != "error"),
@@ -271,9 +267,7 @@ const SCENARIOS: [Scenario; 7] = [
                 .unwrap()
         };
         assert!(holds_within(DEADLINE, || location().contains("fallback-1")));
-        app.wait_running_time(app.running_time() + 500 * MILLI);
-        app.act("stop");
-        app.wait_for("stop", 1);
+        stop_after_half_a_second(&app);
         assert_continues(&app, true);
         // The disk has recovered before the part was abandoned.
         assert_nothing_is_missing(&app, &clock, folder);
@@ -292,9 +286,7 @@ const SCENARIOS: [Scenario; 7] = [
         };
         assert!(holds_within(DEADLINE, || location().contains("fallback-1")));
         assert!(begun.elapsed() < HANG, "it has waited for the disk");
-        app.wait_running_time(app.running_time() + 500 * MILLI);
-        app.act("stop");
-        app.wait_for("stop", 1);
+        stop_after_half_a_second(&app);
         assert_continues(&app, true);
         // The disk has recovered before the part was abandoned.
         let (parts, kept) = (parts::from_messages(&app), app.kept());
@@ -329,9 +321,7 @@ const SCENARIOS: [Scenario; 7] = [
         app.set_state(gst::State::Playing);
         app.act("start");
         app.wait_for("part", 1);
-        app.wait_running_time(app.running_time() + 500 * MILLI);
-        app.act("stop");
-        app.wait_for("stop", 1);
+        stop_after_half_a_second(&app);
         assert_continues(&app, false);
         let parts = parts::from_messages(&app);
         assert_eq!(parts[0].duration, parts[1].timecode);
@@ -354,6 +344,12 @@ fn rig_in(folder: &std::path::Path) -> (App, gst::Pad, common::signal::tag::Samp
         &folder.join("location-%d.wav"),
         &folder.join("fallback-%d.wav"),
     )
+}
+
+fn stop_after_half_a_second(app: &App) {
+    app.wait_running_time(app.running_time() + 500 * MILLI);
+    app.act("stop");
+    app.wait_for("stop", 1);
 }
 
 /// One warning, no error, and the second of two parts is at the fallback location.
@@ -382,9 +378,7 @@ fn fails(folder: &std::path::Path, sync_interval: u64) {
     app.recorder.set_property("sync-interval", sync_interval);
     app.act("start");
     app.wait_for("part", 1);
-    app.wait_running_time(app.running_time() + 500 * MILLI);
-    app.act("stop");
-    app.wait_for("stop", 1);
+    stop_after_half_a_second(&app);
     assert_continues(&app, false);
     assert_nothing_is_missing(&app, &clock, folder);
 }
