@@ -7,6 +7,7 @@
 mod encoding;
 mod ending;
 mod feed;
+mod frame_copies;
 mod in_file;
 mod in_flight;
 mod inner;
@@ -25,6 +26,7 @@ use crate::{
     model::{Kind, stamps::Stamps, timeline::Ns},
 };
 use feed::{Feed, Item};
+use frame_copies::FrameCopies;
 pub use in_file::Asked;
 use in_file::InFile;
 pub use in_flight::{InFlight, head, rounding};
@@ -131,6 +133,7 @@ pub struct Track {
     asked: AtomicUsize,
     /// The same for the part, counted from 1, for whose end one was requested.
     asked_behind: AtomicUsize,
+    copies: Arc<FrameCopies>,
     inner: Mutex<Inner>,
 }
 
@@ -153,6 +156,7 @@ pub struct TrackContext {
 impl Track {
     /// Creates a track that waits for its first buffer.
     pub fn new(spec: &TrackSpec, shared: &TrackContext) -> Self {
+        let copies = Arc::<FrameCopies>::default();
         Track {
             name: spec.name.clone(),
             kind: spec.kind,
@@ -186,7 +190,7 @@ impl Track {
                 seen: u64::MAX,
                 hold: None,
                 begin: 0,
-                outlets: Outlets::new(shared.queue_limit),
+                outlets: Outlets::new(shared.queue_limit, copies.clone()),
                 in_file: InFile::new(shared.may_split.clone()),
                 given: None,
                 first: None,
@@ -198,6 +202,7 @@ impl Track {
                 mutes: Vec::new(),
                 turn: None,
             }),
+            copies,
         }
     }
 
@@ -259,9 +264,8 @@ impl Track {
         self.latency.store(nanoseconds(latency), Ordering::Relaxed);
         self.live.store(live && !self.is_kept(), Ordering::Relaxed);
         self.any_live.fetch_or(live, Ordering::SeqCst);
-        let mut inner = lock(&self.inner);
-        let scarce = self.has_live_frames(&inner);
-        inner.outlets.set_scarce(scarce);
+        let inner = lock(&self.inner);
+        self.copies.set_wanted(self.has_live_frames(&inner));
     }
 
     /// Number of buffers received so far, including dropped ones.

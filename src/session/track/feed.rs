@@ -1,16 +1,13 @@
 //! The path from the gate into the pipeline. Media is queued until there is a pipeline, is in flight until it comes
 //! out of the encoder, and may be batched so that threads wake up once for several buffers.
 
-use super::in_flight::InFlight;
+use super::{frame_copies::FrameCopies, in_flight::InFlight};
 use crate::{
     model::{Orientation, timeline::Ns},
     session::{fixups, orientation, overlap::Overlap},
 };
 use gst::prelude::*;
 use std::{collections::VecDeque, ops::Range, sync::Arc};
-
-/// How many live frames may be queued, or in the encoder, without being copied.
-const HELD: usize = 2;
 
 /// A distance between frames from which on it counts as a gap.
 const HOLE: Ns = 1_000_000_000;
@@ -38,8 +35,7 @@ pub struct Feed {
     overlap: Arc<Overlap>,
     batching: bool,
     batch: Vec<gst::Buffer>,
-    /// Its buffers come from a small pool (live raw video).
-    scarce: bool,
+    copies: Arc<FrameCopies>,
     absences: Absences,
 }
 
@@ -126,9 +122,11 @@ impl Backlog {
 }
 
 impl Feed {
-    /// Sets whether its buffers come from a small pool.
-    pub fn set_scarce(&mut self, scarce: bool) {
-        self.scarce = scarce;
+    pub fn new(copies: Arc<FrameCopies>) -> Self {
+        Feed {
+            copies,
+            ..Feed::default()
+        }
     }
 
     /// Whether there is no pipeline yet.
@@ -203,7 +201,7 @@ impl Feed {
     /// Pushes one item.
     pub fn give(&mut self, item: Item) {
         let item = match item {
-            Item::Buffer(buffer) => Item::Buffer(self.given_back(buffer)),
+            Item::Buffer(buffer) => Item::Buffer(self.spared(buffer)),
             other => other,
         };
         match (&mut self.to, item) {
@@ -319,21 +317,14 @@ impl Feed {
         true
     }
 
-    /// Holds only a few buffers of a live source's pool; any beyond these are copied.
-    fn given_back(&self, buffer: gst::Buffer) -> gst::Buffer {
-        if !self.scarce {
-            return buffer;
-        }
+    /// Upstream gets a live frame back at once if others wait.
+    fn spared(&self, buffer: gst::Buffer) -> gst::Buffer {
         let waiting = match &self.to {
             To::Backlog(backlog) => backlog.items.len(),
             To::Encoder(_) => self.in_flight.buffers(),
             To::Closed => 0,
         };
-        if waiting < HELD {
-            buffer
-        } else {
-            buffer.copy_deep().unwrap_or(buffer)
-        }
+        self.copies.spare(buffer, waiting)
     }
 
     fn give_now(&mut self, item: Item) {

@@ -5,7 +5,7 @@ use crate::{
     formats,
     gate::{Gate, GateOutput, Input, Loss},
     model::{
-        Kind, Orientation,
+        Orientation,
         stamps::{Arrival, Decided, Stamp},
         timeline::{Ns, Placement, Timeline},
     },
@@ -15,9 +15,6 @@ use std::sync::atomic::Ordering;
 
 /// A PTS is less than this ahead of its DTS.
 const MAX_LEAD: Ns = 10_000_000_000;
-
-/// How many live frames may wait in the gate without being copied: capture pools are small.
-const SCARCE: usize = 2;
 
 impl Track {
     /// New caps on the pad.
@@ -43,9 +40,7 @@ impl Track {
         {
             gate.cut_frames();
         }
-        // Capture pools are small.
-        let scarce = self.is_live() && self.kind == Kind::Video && formats::is_raw(caps);
-        inner.outlets.set_scarce(scarce);
+        self.copies.set_wanted(self.has_live_frames(&inner));
         let Inner { gate, turn, .. } = &mut *inner;
         if let (Some(Gate::Video(gate)), Some(turn)) = (gate, turn.take()) {
             gate.set_orientation(turn);
@@ -105,7 +100,7 @@ impl Track {
             Some(running) => self.let_in(&mut inner, Input { running, ..input }, now),
             None => {
                 let waiting = inner.stamps.waiting();
-                let input = self.spared(&inner, input, waiting);
+                let input = self.spared(input, waiting);
                 let decided = inner.stamps.push(stamp, arrival, input);
                 self.take(&mut inner, decided, now);
             }
@@ -164,7 +159,7 @@ impl Track {
             self.backpressure.wake();
         }
         let waiting = inner.gate.as_ref().map_or(0, Gate::waiting);
-        let input = self.spared(inner, input, waiting);
+        let input = self.spared(input, waiting);
         let mut out = GateOutput::new();
         let until = inner.hold.unwrap_or(Ns::MAX).min(safe_until);
         let Inner { gate, cursor, .. } = &mut *inner;
@@ -191,16 +186,10 @@ impl Track {
         }
     }
 
-    /// With `waiting` others queued, copies a live frame so that upstream's pool does not run dry.
-    fn spared(&self, inner: &Inner, input: Input, waiting: usize) -> Input {
-        if waiting < SCARCE || !self.has_live_frames(inner) {
-            return input;
-        }
-        let copy = input.buffer.copy_deep();
-        Input {
-            buffer: copy.unwrap_or_else(|_| input.buffer.clone()),
-            ..input
-        }
+    /// With `waiting` others queued, upstream gets a live frame back at once.
+    fn spared(&self, input: Input, waiting: usize) -> Input {
+        let buffer = self.copies.spare(input.buffer, waiting);
+        Input { buffer, ..input }
     }
 
     /// Settles buffers whose running time is undecided: no more input will decide it.

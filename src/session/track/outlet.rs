@@ -1,6 +1,9 @@
 //! The outlets of a track into the parts of its recording. Media goes into the part that the track is in.
 
-use super::feed::{Feed, Item};
+use super::{
+    feed::{Feed, Item},
+    frame_copies::FrameCopies,
+};
 use crate::{formats, model::timeline::Ns, session::frame_dropper::FrameDropper};
 use std::{
     collections::BTreeMap,
@@ -42,10 +45,10 @@ pub struct Outlet {
 }
 
 impl Outlet {
-    fn new(part: usize, queue_limit: Ns) -> Self {
+    fn new(part: usize, queue_limit: Ns, copies: Arc<FrameCopies>) -> Self {
         Outlet {
             part,
-            feed: Feed::default(),
+            feed: Feed::new(copies),
             caps: None,
             headroom: 0,
             fed: Arc::default(),
@@ -147,7 +150,7 @@ impl Outlet {
 pub struct Outlets {
     queue_limit: Ns,
     /// Its buffers come from a small pool (live raw video).
-    scarce: bool,
+    copies: Arc<FrameCopies>,
     all: BTreeMap<usize, Outlet>,
     /// How much audio from after a part's end its encoder needs; the most that any does until that is known.
     overlap: Ns,
@@ -158,10 +161,10 @@ pub struct Outlets {
 }
 
 impl Outlets {
-    pub fn new(queue_limit: Ns) -> Self {
+    pub fn new(queue_limit: Ns, copies: Arc<FrameCopies>) -> Self {
         Outlets {
             queue_limit,
-            scarce: false,
+            copies,
             all: BTreeMap::new(),
             overlap: MAX_OVERLAP,
             closed: false,
@@ -171,10 +174,9 @@ impl Outlets {
 
     /// The outlet into this part, created if needed.
     pub fn of(&mut self, part: usize) -> &mut Outlet {
-        let (queue_limit, scarce, closed) = (self.queue_limit, self.scarce, self.closed);
+        let (queue_limit, closed) = (self.queue_limit, self.closed);
         self.all.entry(part).or_insert_with(|| {
-            let mut outlet = Outlet::new(part, queue_limit);
-            outlet.feed.set_scarce(scarce);
+            let mut outlet = Outlet::new(part, queue_limit, self.copies.clone());
             if closed {
                 outlet.close();
             }
@@ -268,14 +270,6 @@ impl Outlets {
     /// Queued bytes.
     pub fn bytes(&self) -> u64 {
         self.all.values().map(|outlet| outlet.feed.bytes()).sum()
-    }
-
-    /// Sets whether its buffers come from a small pool.
-    pub fn set_scarce(&mut self, scarce: bool) {
-        self.scarce = scarce;
-        for outlet in self.all.values_mut() {
-            outlet.feed.set_scarce(scarce);
-        }
     }
 
     /// Ends the track for all parts.
