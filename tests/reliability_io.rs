@@ -16,7 +16,7 @@ use std::sync::{
 };
 use std::time::{Duration, Instant};
 
-const SCENARIOS: [Scenario; 10] = [
+const SCENARIOS: [Scenario; 11] = [
     ("location", |folder| {
         let (rig, tracks, path) = rig_at_location(folder);
         rig.recorder.start().unwrap();
@@ -42,6 +42,28 @@ const SCENARIOS: [Scenario; 10] = [
         assert_plays_so_far(&rig.save("blob.mkv", &bytes));
         rig.recorder.set_property("max-memory", 8u64 << 20);
         records_elsewhere(&rig, &tracks);
+    }),
+    // Like FAT, or a share of another host.
+    ("a disk without modes", |folder| {
+        let (rig, tracks) = rig();
+        rig.recorder
+            .set_property("temp-dir", folder.to_str().unwrap());
+        rig.recorder.set_property("max-memory", 50_000u64);
+        rig.recorder.start().unwrap();
+        tracks[1].wait_buffers(30);
+        rig.recorder.stop().unwrap();
+        let events = rig.wait_recording(1);
+        assert!(events.iter().all(|e| e.kind != Kind::Error), "{events:?}");
+        rig.recorder.set_property("max-memory", 8u64 << 20);
+        let path = folder.join("a.mkv");
+        let path = path.to_str().unwrap();
+        rig.recorder.set_property("location", path);
+        rig.recorder.start().unwrap();
+        tracks[1].wait_buffers(10);
+        rig.recorder.stop().unwrap();
+        let events = rig.wait_recording(2);
+        assert!(events.iter().all(|e| e.kind != Kind::Error), "{events:?}");
+        media::assert_plays(path);
     }),
     // Duration and index are written to the file when it is finalised.
     ("patch", |folder| {
@@ -117,6 +139,19 @@ const SCENARIOS: [Scenario; 10] = [
             before.elapsed()
         );
         assert!(error.contains(&path), "{error}");
+        // The last blob is empty, but complete otherwise.
+        let events = rig.wait_recording(1);
+        let blobs: Vec<_> = events.iter().filter(|e| e.kind == Kind::Data).collect();
+        let ends = blobs.iter().map(|blob| blob.buffer().offset_end());
+        let begins = blobs.iter().map(|blob| blob.buffer().offset());
+        assert!(begins.eq([0].into_iter().chain(ends).take(blobs.len())));
+        let last = blobs.last().unwrap().sample.as_ref().unwrap();
+        assert_eq!(
+            last.caps().unwrap().structure(0).unwrap().name(),
+            "video/x-matroska"
+        );
+        let bytes: usize = blobs.iter().map(|blob| blob.bytes.len()).sum();
+        assert_eq!(rig.recorder.stat("bytes"), bytes as u64);
         records_elsewhere(&rig, &tracks);
         let before = Instant::now();
         rig.set_state(gst::State::Null);
@@ -340,6 +375,11 @@ fn location_on_a_device_that_fails() {
 #[test]
 fn the_temporary_file_on_a_device_that_fails() {
     run_with_faults("temp-dir", "writev:error=EIO:when=6+", None);
+}
+
+#[test]
+fn a_disk_that_refuses_modes() {
+    run_with_faults("a disk without modes", "fchmod:error=EPERM", None);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! File numbering in `location`.
 
 use super::Error;
+use std::path::Path;
 
 /// Inserts the file's number: at most one `%d` or `%0Nd`; `%%` is a percent sign, no other `%` is valid.
 pub fn numbered(location: &str, number: u32) -> Result<String, Error> {
@@ -37,6 +38,18 @@ pub fn is_numbered(location: &str) -> bool {
     matches!((numbered(location, 0), numbered(location, 1)), (Ok(one), Ok(other)) if one != other)
 }
 
+/// The name of a further file for a pattern without a number: the number is inserted in front of its extension.
+pub fn beside(location: &str, number: u32) -> Result<String, Error> {
+    let name = numbered(location, number)?;
+    let path = Path::new(&name);
+    let (Some(stem), extension) = (path.file_stem(), path.extension()) else {
+        return Ok(name);
+    };
+    let extension = extension.map_or(String::new(), |text| format!(".{}", text.to_string_lossy()));
+    let beside = format!("{}-{number}{extension}", stem.to_string_lossy());
+    Ok(path.with_file_name(beside).to_string_lossy().into_owned())
+}
+
 /// Minimum number of digits, from the text between `%` and `d`.
 fn width(digits: &str) -> Option<usize> {
     if digits.is_empty() {
@@ -68,6 +81,17 @@ mod tests {
         assert_eq!(numbered("100%%.webm", 3).unwrap(), "100%.webm");
         assert_eq!(numbered("%%d%d%%", 3).unwrap(), "%d3%");
         assert_eq!(numbered("%%%02d%%%%", 3).unwrap(), "%03%%");
+    }
+
+    #[test]
+    fn a_further_file_has_the_same_extension() {
+        for (location, name) in [
+            ("/a.b/c.mkv", "/a.b/c-3.mkv"),
+            ("c", "c-3"),
+            ("/a/100%%.tar.mkv", "/a/100%.tar-3.mkv"),
+        ] {
+            assert_eq!(beside(location, 3).unwrap(), name);
+        }
     }
 
     #[test]

@@ -153,12 +153,7 @@ fn replace(
         })?;
     match older {
         Some(older) => platform::keep_owner_and_mode(new.as_file(), older)?,
-        // The temporary file's mode may come from a transient umask, see there.
-        None => {
-            if let Some(umask) = umask() {
-                platform::set_mode(new.as_file(), 0o666 & !umask)?;
-            }
-        }
+        None => correct_mode(new.as_file()),
     }
     make_way(new.as_file());
     let file = platform::put_in_place(new, path)?;
@@ -175,6 +170,18 @@ fn empty(path: &Path, make_way: &dyn Fn(&File)) -> io::Result<OpenFile> {
     make_way(&file);
     file.set_len(0)?;
     Ok(file)
+}
+
+/// Corrects the mode of a new file that was created just while liborc had set its umask.
+fn correct_mode(new: &File) {
+    const TRANSIENT: u32 = 0o666 & !LIBORC_UMASK;
+    if platform::mode(new) == Some(TRANSIENT)
+        && let Some(umask) = umask()
+        && 0o666 & !umask != TRANSIENT
+    {
+        // File systems without modes, and those of other hosts, may refuse.
+        let _ = platform::set_mode(new, 0o666 & !umask);
+    }
 }
 
 /// The umask that liborc (in GStreamer's converters) sets briefly while it compiles, in any thread.

@@ -2,8 +2,8 @@
 
 pub(super) use imp::{
     Identity, default_temp_dir, free_space, identity, is_device, keep_owner_and_mode, make_private,
-    open_directory_of, put_in_place, read_exact_at, set_mode, sync_directory, with_default_mode,
-    write_all_at, write_vectored_at,
+    mode, open_directory_of, put_in_place, read_exact_at, set_mode, sync_directory,
+    with_default_mode, write_all_at, write_vectored_at,
 };
 
 #[cfg(unix)]
@@ -63,6 +63,11 @@ mod imp {
             fchown(new, Some(older.uid()), Some(older.gid()))?;
         }
         set_mode(new, older.mode() & 0o7777)
+    }
+
+    /// Its permissions, if they can be read.
+    pub fn mode(file: &File) -> Option<u32> {
+        Some(file.metadata().ok()?.mode() & 0o7777)
     }
 
     pub fn set_mode(file: &File, mode: u32) -> io::Result<()> {
@@ -190,6 +195,10 @@ mod imp {
     /// A new file inherits its directory's owner and permissions, as is usual on Windows.
     pub fn keep_owner_and_mode(_new: &File, _older: &Metadata) -> io::Result<()> {
         Ok(())
+    }
+
+    pub fn mode(_file: &File) -> Option<u32> {
+        None
     }
 
     pub fn set_mode(_file: &File, _mode: u32) -> io::Result<()> {

@@ -10,6 +10,7 @@ use super::platform;
 /// The directory of temporary files: `configured`, else `$TMPDIR`, else /var/tmp (Windows: `%TMP%`).
 pub(super) fn directory(configured: Option<&Path>) -> PathBuf {
     configured
+        .filter(|directory| !directory.as_os_str().is_empty())
         .map(Path::to_path_buf)
         .or_else(|| {
             std::env::var_os("TMPDIR")
@@ -87,9 +88,10 @@ pub fn unlinked_file(configured: Option<&Path>) -> io::Result<UnlinkedFile> {
 
 /// Creates an unlinked file in `directory`.
 pub(super) fn create(directory: &Path) -> io::Result<UnlinkedFile> {
-    let made = tempfile::tempfile_in(directory).and_then(|file| {
-        platform::make_private(&file)?;
-        Ok(UnlinkedFile(file))
+    let made = tempfile::tempfile_in(directory).map(|file| {
+        // A file system without modes may refuse. The file has no name anyway.
+        let _ = platform::make_private(&file);
+        UnlinkedFile(file)
     });
     made.map_err(|err| {
         io::Error::new(
@@ -109,6 +111,7 @@ mod tests {
     #[test]
     fn configured_directory_wins() {
         assert_eq!(directory(Some(Path::new("/here"))), PathBuf::from("/here"));
+        assert_eq!(directory(Some(Path::new(""))), directory(None));
     }
 
     #[test]

@@ -29,6 +29,8 @@ const SLACK: Ns = 150_000_000;
 pub struct Progress {
     bytes: AtomicU64,
     blobs: AtomicU64,
+    /// Bytes handed out in blobs so far.
+    handed_out: AtomicU64,
     frontier: AtomicU64,
     timecode: AtomicU64,
     /// The recording was ended without the writer.
@@ -38,10 +40,15 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Bytes written and blobs handed out so far.
+    /// Bytes written and blobs handed out so far. Bytes that no blob will have do not count.
     pub fn figures(&self) -> (u64, u64) {
+        let bytes = if self.abandoned.load(Ordering::SeqCst) {
+            &self.handed_out
+        } else {
+            &self.bytes
+        };
         (
-            self.bytes.load(Ordering::SeqCst),
+            bytes.load(Ordering::SeqCst),
             self.blobs.load(Ordering::SeqCst),
         )
     }
@@ -69,16 +76,16 @@ impl Progress {
         written
     }
 
-    /// The disk does not respond: hands out an empty last blob that ends at `end`. Anything the writer gets from now
-    /// on is dropped.
-    pub fn abandon(&self, end: Ns, outlet: &BlobOutlet<'_>) {
+    /// The disk does not respond: hands out an empty last blob that ends at `end`, of a container with these caps.
+    /// Anything the writer gets from now on is dropped.
+    pub fn abandon(&self, end: Ns, caps: Option<&gst::Caps>, outlet: &BlobOutlet<'_>) {
         self.abandoned.store(true, Ordering::SeqCst);
         self.damaged.store(true, Ordering::SeqCst);
         self.blobs.fetch_add(1, Ordering::SeqCst);
-        let offset = self.bytes.load(Ordering::SeqCst);
+        let offset = self.handed_out.load(Ordering::SeqCst);
         hand_out(
             BlobBytes::empty(offset),
-            None,
+            caps,
             self.timecode.load(Ordering::SeqCst),
             end,
             outlet,
@@ -264,13 +271,15 @@ impl Writer {
         let lasts = buffer.duration().map_or(0, |lasts| lasts.nseconds());
         // Opus in Matroska is timestamped late by its encoder delay.
         let pts = pts.min(outlet.fed);
+        let mut sliced = Ok(());
         if self.is_slice_due(pts, begins) {
             self.slice_end = pts.saturating_add(self.timeslice);
-            self.begin_slice(pts, outlet)?;
+            sliced = self.begin_slice(pts, outlet);
         }
         let end = pts.saturating_add(lasts).min(outlet.fed);
         self.frontier = self.frontier.max(end);
-        self.put(position, buffer)?;
+        // Even if the disk has just failed, no byte is skipped.
+        sliced.and(self.put(position, buffer))?;
         // Matroska's header has a timestamp, too.
         self.has_media |= begins || self.frontier > 0;
         if self.frontier >= self.flushed.saturating_add(FLUSH_EVERY) {
@@ -375,6 +384,8 @@ impl Writer {
         let timecode = std::mem::replace(&mut self.timecode, end);
         self.progress.timecode.store(end, Ordering::SeqCst);
         self.progress.blobs.fetch_add(1, Ordering::SeqCst);
+        let bytes_end = bytes.offset() + bytes.size();
+        self.progress.handed_out.store(bytes_end, Ordering::SeqCst);
         hand_out(bytes, self.caps.as_ref(), timecode, end, outlet);
     }
 }

@@ -242,8 +242,8 @@ impl Supervisor {
         let finalised = session.finalise(part, ending, Some(patience));
         let ended = finalised.and_then(|finalised| {
             session.with_writer_within(part, patience, |writer, events| {
-                if let Some(caps) = caps {
-                    writer.assume_caps(caps);
+                if let Some(caps) = &caps {
+                    writer.assume_caps(caps.clone());
                 }
                 // A write error is reported before the blob that it has truncated.
                 if let Some(error) = error.or(finalised.err()) {
@@ -260,7 +260,9 @@ impl Supervisor {
         if ended.is_none() {
             *failed = true;
             say(self.disk_is_stuck());
-            session.with_outlet(part, |events| part.progress.abandon(duration, events));
+            session.with_outlet(part, |events| {
+                part.progress.abandon(duration, caps.as_ref(), events);
+            });
         }
     }
 

@@ -5,6 +5,7 @@ use crate::{
     model::{Error, location},
     session::{Event, lock, part, part::part_number},
 };
+use std::path::Path;
 
 impl Supervisor {
     /// Opens the file of a later part. If that fails, the recording ends, and its last blob contains what could not
@@ -87,8 +88,24 @@ impl Supervisor {
     fn fallback_name(&self, number: u32) -> Result<String, Error> {
         let pattern = self.session.pattern().unwrap_or_default();
         let name = location::numbered(pattern, number)?;
-        let named = self.check_name(Some(name), "fallback-location")?;
-        Ok(named.unwrap_or_default())
+        if location::is_numbered(pattern) || !self.is_taken(&name) {
+            return Ok(name);
+        }
+        // Nobody has chosen this name, so it replaces no file.
+        let beside = (number..).map(|number| location::beside(pattern, number));
+        let is_free = |name: &Result<String, Error>| {
+            let path = name.as_ref().map(Path::new);
+            path.map_or(true, |path| path.symlink_metadata().is_err())
+        };
+        beside.into_iter().find(is_free).unwrap_or(Ok(name))
+    }
+
+    /// Whether it is the file of an unfinished part, or that of the previous one.
+    fn is_taken(&self, name: &str) -> bool {
+        let session = &self.session;
+        let parts = session.parts();
+        let mut taken = parts.iter().map(|part| part.location());
+        taken.any(|location| location == Some(name)) || session.location().as_deref() == Some(name)
     }
 
     /// Refuses the file of an unfinished part, and that of the previous one.
@@ -96,12 +113,7 @@ impl Supervisor {
         let Some(name) = name else {
             return Ok(None);
         };
-        let session = &self.session;
-        let parts = session.parts();
-        let mut taken = parts.iter().map(|part| part.location());
-        if taken.any(|location| location == Some(&name))
-            || session.location().as_ref() == Some(&name)
-        {
+        if self.is_taken(&name) {
             return Err(Error::unknown(format!(
                 "{source} names \"{name}\" for part {}, which is the file of the previous part; use a different name \
                  for each part",
