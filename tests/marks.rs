@@ -2,10 +2,12 @@
 
 mod common;
 
+use common::app::{App, temp_location};
 use common::harness::feed::PushTrack;
 use common::harness::{
     BusMessage, Kind, Recorder, Rig, code, expect_error, init, make_recorder, media, wait_for,
 };
+use common::judge;
 use common::settings::{Rng, long};
 use gst::prelude::*;
 use proptest::prelude::*;
@@ -402,6 +404,43 @@ fn more_marks_than_there_is_space_for() {
 }
 
 /// A recording to blobs only.
+/// Webcams and screens have no fixed frame rate; with such video, times in the file have a high resolution.
+#[test]
+fn a_long_mp4_with_a_mark_is_an_ordinary_file() {
+    let mime_type = "video/mp4;codecs=\"avc1,opus\"";
+    if !is_supported(mime_type) {
+        return;
+    }
+    let (_folder, path) = temp_location("long.mp4");
+    let app = App::new(mime_type, &path);
+    app.recorder.connect("on-start", false, |values| {
+        mark(&values[0].get().unwrap(), Some("begin")).unwrap();
+        None
+    });
+    for (template, description) in [
+        (
+            "video_%u",
+            "videotestsrc num-buffers=800 ! video/x-raw,framerate=1/1,width=32,height=32 \
+             ! capssetter caps=video/x-raw,framerate=0/1",
+        ),
+        (
+            "audio_%u",
+            "audiotestsrc num-buffers=8000 samplesperbuffer=4800 ! audio/x-raw,rate=48000",
+        ),
+    ] {
+        app.source(description).link(&app.pad(template)).unwrap();
+    }
+    app.recorder.set_property("autostart", true);
+    app.set_state(gst::State::Playing);
+    app.wait_for("stop", 1);
+    let path = path.to_str().unwrap();
+    judge::ordinary::fragmented(&std::fs::read(path).unwrap()).unwrap();
+    let found = chapters(path);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].1, "begin");
+    media::assert_plays(path);
+}
+
 fn record_blobs(mime_type: &str, timeslice: u32) -> (Rig, Vec<u8>, Vec<Mark>) {
     let rig = Rig::new();
     rig.recorder.set_property("mime-type", mime_type);

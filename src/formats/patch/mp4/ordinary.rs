@@ -278,7 +278,7 @@ fn minf(old: &[u8], track: &Track<'_>) -> Option<Vec<u8>> {
 
 /// `mvhd`, `tkhd` or `mdhd` with this duration and timescale. All start with two dates, `between` more bytes, and the
 /// duration; dates and duration are 64-bit in version 1 (8.2.2, 8.3.2, 8.4.2).
-fn with_times(
+pub(super) fn with_times(
     old: &[u8],
     between: usize,
     timescale: Option<u32>,

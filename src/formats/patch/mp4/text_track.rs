@@ -3,7 +3,8 @@
 
 use super::{
     boxes::{boxed, find},
-    edits::rescale,
+    edits::{Shown, rescale},
+    ordinary::with_times,
     samples::{Sample, Table},
 };
 use crate::formats::chapters::{Chapter, MAX_CHPL, chpl, to_milliseconds};
@@ -61,29 +62,23 @@ impl TextTrack {
         const ONE: u32 = 1 << 16;
         const MATRIX: [u32; 9] = [ONE, 0, 0, 0, ONE, 0, 0, 0, 1 << 30];
         let lasts = self.end - self.begin;
-        let [empty, shown] = [self.begin, lasts].map(|time| rescale(time, TIMESCALE, movie));
-        let total = u32::try_from(empty + shown).ok()?;
+        let [empty, duration] = [self.begin, lasts].map(|time| rescale(time, TIMESCALE, movie));
+        let shown = Shown {
+            empty,
+            duration,
+            media_time: 0,
+        };
         // In the movie, but not enabled, so that players do not display it as text.
-        let tkhd = [
-            &[2, 0, 0, number, 0, total, 0, 0, 0, 0][..],
-            &MATRIX,
-            &[0, 0],
-        ]
-        .concat();
-        let mut edits = vec![u32::try_from(shown).ok()?, 0, ONE];
-        if empty > 0 {
-            edits.splice(0..0, [u32::try_from(empty).ok()?, u32::MAX, ONE]);
-        }
-        let count = u32::try_from(edits.len() / 3).ok()?;
-        let elst = full_box(b"elst", &[&[count], &edits[..]].concat())?;
+        let tkhd = [&[2, 0, 0, number, 0, 0, 0, 0, 0, 0][..], &MATRIX, &[0, 0]].concat();
+        let tkhd = with_times(&words(&tkhd), 8, None, shown.total())?;
         let lasts = u32::try_from(lasts).ok()?;
         // Undetermined language.
         let mdhd = full_box(b"mdhd", &[0, 0, TIMESCALE, lasts, 0x55c4_0000])?;
         let hdlr = [&[0; 8][..], b"text", &[0; 13]].concat();
         let mdia = [mdhd, boxed(b"hdlr", &hdlr)?, boxed(b"minf", &self.minf()?)?];
         let trak = [
-            boxed(b"tkhd", &words(&tkhd))?,
-            boxed(b"edts", &elst)?,
+            boxed(b"tkhd", &tkhd)?,
+            shown.edts(duration)?,
             boxed(b"mdia", &mdia.concat())?,
         ];
         boxed(b"trak", &trak.concat())

@@ -171,7 +171,9 @@ fn header(late: u32) -> Vec<u8> {
 fn decoded(appended: &gst::Buffer) -> Moov {
     let bytes = appended.map_readable().unwrap();
     assert_eq!(&bytes[4..8], b"free");
-    match Any::decode(&mut &bytes[8..]) {
+    // The titles of chapters come first.
+    let name = bytes.windows(4).position(|name| name == b"moov").unwrap();
+    match Any::decode(&mut &bytes[name - 4..]) {
         Ok(Any::Moov(moov)) => moov,
         other => panic!("{other:?}"),
     }
@@ -369,4 +371,26 @@ fn malformed_fragments_do_no_harm() {
             }
         }
     }
+}
+
+#[test]
+fn chapters_of_a_day_use_64_bits() {
+    gst::init().unwrap();
+    let mut recording = recording();
+    let day = 86_400 * 48_000;
+    recording.fragment(2, day, &[(960, 80, 0)], None);
+    let chapters = [("begin", 1), ("end", 86_000)].map(|(title, second)| Chapter {
+        start: second * 1_000_000_000,
+        title: title.into(),
+    });
+    let mut ending = recording.layout.take_ending(chapters.to_vec());
+    let moov = decoded(&ending.ordinary(recording.length).unwrap().appended);
+    let text = moov.trak.last().unwrap();
+    assert_eq!(text.mdia.hdlr.handler, (*b"text").into());
+    let edits = &text.edts.as_ref().unwrap().elst.as_ref().unwrap().entries;
+    let scale = u64::from(moov.mvhd.timescale);
+    let off = text.tkhd.duration.abs_diff(moov.mvhd.duration);
+    assert!(off <= scale / 1000, "{off}");
+    assert_eq!(edits[0].segment_duration, scale);
+    assert!(edits[1].segment_duration > 86_398 * scale);
 }
