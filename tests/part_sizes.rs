@@ -25,7 +25,6 @@ fn are_nearly_full(parts: &[parts::Part], limit: u64, most: u64, least: u64) {
 fn live_pcm_parts_do_not_exceed_the_size() {
     let (_directory, path) = temp_location("live-%d.wav");
     let app = App::new("audio/wav", &path);
-    // 64 KiB are reserved for chapters.
     app.recorder.set_property("max-size-bytes", 200_000u64);
     let (_source, clock) = app.counted(true, None);
     app.set_state(gst::State::Playing);
@@ -41,6 +40,31 @@ fn live_pcm_parts_do_not_exceed_the_size() {
     let audio = parts::audio(&parts, None).unwrap();
     samples::check_continuous(&audio, &kept, &clock).unwrap();
     assert_eq!(app.warnings(), Vec::<String>::new());
+}
+
+/// The room for chapters does not fill them.
+#[test]
+fn small_parts_are_mostly_media() {
+    for name in ["webm", "mp4", "ogg"] {
+        let (_directory, path) = temp_location(&format!("small-%d.{name}"));
+        let app = App::new(&format!("audio/{name}"), &path);
+        app.recorder.set_property("max-size-bytes", 60_000u64);
+        app.recorder.set_property("autostart", true);
+        app.recorder
+            .set_property("audio-bits-per-second", 128_000u32);
+        let source = app.source("audiotestsrc wave=pink-noise num-buffers=430");
+        source.link(&app.pad("audio_%u")).unwrap();
+        app.set_state(gst::State::Playing);
+        app.wait_for("stop", 1);
+        let parts = parts::from_messages(&app);
+        are_nearly_full(&parts, 60_000, 62_000, 50_000);
+        // 16 kB each second.
+        let (_, full) = parts.split_last().unwrap();
+        assert!(
+            full.iter().all(|part| part.duration > 2 * SECOND),
+            "{parts:?}"
+        );
+    }
 }
 
 /// As fast as possible, without a clock.

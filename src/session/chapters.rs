@@ -12,18 +12,25 @@ const ROOM_IN_FILE: usize = 1 << 16;
 /// Space in a single blob, for containers that only have chapters in the header.
 const ROOM_IN_BLOB: usize = 1 << 12;
 
-/// How many bytes a recording reserves. `patchable`: the header can be changed until the end; `in_blobs`: the header
-/// is handed out in a blob before that.
-pub fn room(container: Container, patchable: bool, in_blobs: bool) -> usize {
+/// The least space that is of any use.
+const LEAST_ROOM: usize = 1 << 9;
+
+/// How many bytes a part of at most `limit` bytes reserves. `patchable`: the header can be changed until the end;
+/// `in_blobs`: the header is handed out in a blob before that.
+pub fn room(container: Container, patchable: bool, in_blobs: bool, limit: Option<u64>) -> usize {
     let only_in_head = match container {
         Container::WebM | Container::Matroska | Container::Mp4 | Container::Wav => false,
         Container::Ogg | Container::Flac | Container::Mp3 => true,
     };
-    match (patchable, only_in_head && !in_blobs) {
+    let room = match (patchable, only_in_head && !in_blobs) {
         (true, _) => ROOM_IN_FILE,
         (false, true) => ROOM_IN_BLOB,
         (false, false) => 0,
-    }
+    };
+    // Most of a small part is media. An even number, as in RIFF.
+    let share = limit.map_or(u64::MAX, |limit| limit / 16 * 2);
+    let room = usize::try_from(share).map_or(room, |share| share.min(room));
+    if room < LEAST_ROOM { 0 } else { room }
 }
 
 /// Makes matroskamux write one chapter with an identifier of this length, which ours replace. Call it in PAUSED or

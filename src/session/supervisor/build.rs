@@ -84,7 +84,12 @@ impl Supervisor {
         self.part.size.set_container(index, limit);
         let patchable = settings.location.is_some() || session.src.seekable();
         let head = FileHead {
-            chapters_room: chapters::room(plan.container, patchable, settings.timeslice > 0),
+            chapters_room: chapters::room(
+                plan.container,
+                patchable,
+                settings.timeslice > 0,
+                settings.part_limit(),
+            ),
         };
         self.chapters_written = 0;
         let pipeline = Pipeline::build(
