@@ -158,6 +158,21 @@ impl Ring {
         self.end = self.end.max(input.end());
     }
 
+    /// If `item` is a gap right after another one, it takes the place of that. Call it only without readers. Returns
+    /// whether it has.
+    pub fn extend_gap(&mut self, item: &Item) -> bool {
+        let Some(chunk) = self.chunks.back_mut() else {
+            return false;
+        };
+        match (chunk.between.last_mut(), item) {
+            (Some((place, Item::Gap(until))), Item::Gap(new)) if *place == chunk.length => {
+                *until = *new;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// The end position.
     pub fn place(&self) -> Position {
         let Some(chunk) = self.chunks.back() else {

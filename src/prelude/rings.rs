@@ -125,8 +125,11 @@ impl Rings {
             return false;
         };
         let before = shelf.ring.newest_point();
-        shelf.ring.push(item, begins);
         let is_read = !shelf.readers.is_empty();
+        if !is_read && shelf.ring.extend_gap(&item) {
+            return false;
+        }
+        shelf.ring.push(item, begins);
         if shelf.ring.newest_point() != before {
             self.forget(now);
         }

@@ -171,3 +171,27 @@ fn a_reader_of_an_empty_ring_gets_later_caps() {
     assert!(matches!(cursor.next(&ring), Found::Item(Item::Lost)));
     assert_eq!(rest(&mut cursor, &ring), [Err(2), Ok(1)]);
 }
+
+#[test]
+fn gaps_without_media_take_up_no_memory() {
+    gst::init().unwrap();
+    let mut ring = Ring::default();
+    let gap = |n: u64| Item::Gap(n * 10 * MS);
+    assert!(!ring.extend_gap(&gap(0)));
+    ring.push(Item::Media(media(0, 8)), Some(true));
+    ring.push(gap(1), None);
+    for n in 2..1000 {
+        assert!(ring.extend_gap(&gap(n)));
+    }
+    assert!(!ring.extend_gap(&Item::Lost));
+    ring.push(Item::Media(media(1000, 8)), Some(false));
+    assert!(!ring.extend_gap(&gap(1001)));
+    let mut cursor = ring.cursor(0);
+    let mut next = || match cursor.next(&ring) {
+        Found::Item(item) => item,
+        _ => panic!("nothing"),
+    };
+    assert!(matches!(next(), Item::Media(input) if number(&input) == 0));
+    assert!(matches!(next(), Item::Gap(until) if until == 999 * 10 * MS));
+    assert!(matches!(next(), Item::Media(input) if number(&input) == 1000));
+}
