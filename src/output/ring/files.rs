@@ -64,13 +64,20 @@ impl Entry {
         self.identity.0
     }
 
+    /// Whether the file that is there now is this one. FAT and exFAT invent inode numbers whenever they read a
+    /// directory again; there, creation time and size tell.
+    fn is_same(&self, identity: Identity, created: Option<SystemTime>, size: u64) -> bool {
+        let is_as_old = created == self.created;
+        let looks_same = created.is_some() && identity.0 == self.identity.0 && size == self.size;
+        is_as_old && (identity == self.identity || looks_same)
+    }
+
     /// Its size on the disk if it is still the same file.
     fn size_on_disk(&self) -> Option<u64> {
         let is_file = fs::symlink_metadata(&self.path).is_ok_and(|meta| meta.is_file());
         let look = |file: File| -> io::Result<_> {
-            let meta = file.metadata()?;
-            let is_same =
-                platform::identity(&file)? == self.identity && meta.created().ok() == self.created;
+            let (meta, identity) = (file.metadata()?, platform::identity(&file)?);
+            let is_same = self.is_same(identity, meta.created().ok(), meta.len());
             Ok(is_same.then_some(meta.len()))
         };
         let opened = is_file.then(|| File::open(&self.path));
@@ -301,5 +308,34 @@ impl Ring {
             files = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         files
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_recognised_by_inode_or_by_creation_time_and_size() {
+        let created = Some(SystemTime::UNIX_EPOCH);
+        let later = created.map(|at| at + Duration::from_secs(2));
+        let entry = |created| Entry {
+            id: 0,
+            path: "a.mkv".into(),
+            identity: (1, 7),
+            created,
+            size: 100,
+        };
+        let known = entry(created);
+        assert!(known.is_same((1, 7), created, 90));
+        // The same inode number, of another file.
+        assert!(!known.is_same((1, 7), later, 100));
+        // FAT, after its directory has been read again.
+        assert!(known.is_same((1, 8), created, 100));
+        assert!(!known.is_same((1, 8), created, 99));
+        assert!(!known.is_same((2, 8), created, 100));
+        // A file system without creation times.
+        assert!(entry(None).is_same((1, 7), None, 90));
+        assert!(!entry(None).is_same((1, 8), None, 100));
     }
 }
