@@ -77,6 +77,16 @@ fn live_pad(name: &str) -> gst::Pad {
     pad
 }
 
+/// A pool like those of converters and decoders.
+fn pool(size: usize) -> gst::BufferPool {
+    let pool = gst::BufferPool::new();
+    let mut config = pool.config();
+    config.set_params(None, size as u32, 0, 0);
+    pool.set_config(config).unwrap();
+    pool.set_active(true).unwrap();
+    pool
+}
+
 /// Pushes a track's buffers at their times, to both recorders; returns the time of each push into the first one.
 fn feed(
     pipeline: gst::Pipeline,
@@ -91,6 +101,7 @@ fn feed(
         pad.push_event(gst::event::StreamStart::new(&pad.name()));
     }
     let (mut took, mut caps) = (Vec::new(), None);
+    let mut pool = pool(0);
     for number in 0u64.. {
         if over.load(Ordering::SeqCst) {
             break;
@@ -112,9 +123,11 @@ fn feed(
                 }
             }
             caps = Some(new);
+            pool = self::pool(bytes.len());
         }
-        let mut buffer = gst::Buffer::from_mut_slice(bytes);
+        let mut buffer = pool.acquire_buffer(None).unwrap();
         let stamps = buffer.get_mut().unwrap();
+        stamps.copy_from_slice(0, &bytes).unwrap();
         stamps.set_pts(step * number);
         stamps.set_duration(step);
         let copy = buffer.copy();

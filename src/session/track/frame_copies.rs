@@ -1,9 +1,10 @@
 //! Copies of live raw frames that have to wait. A capture device has few buffers: it would run out of them if more than
-//! a few of its frames were held.
+//! a few of its frames were held. Most converters and decoders allocate as many as needed.
 //!
 //! Lock order: a leaf.
 
 use crate::session::timing::lock;
+use glib::translate::from_glib_none;
 use gst::prelude::*;
 use gst_video::VideoMeta;
 use std::sync::{
@@ -50,6 +51,9 @@ impl FrameCopies {
         let mut pool = lock(&self.pool);
         if waiting < HELD {
             pool.take_if(|pool| pool.is_unused());
+            return buffer;
+        }
+        if is_of_unlimited_pool(&buffer) {
             return buffer;
         }
         pool.take_if(|pool| !pool.suits(buffer.size()));
@@ -104,6 +108,25 @@ impl Pool {
         copy_layout(frame, copy)?;
         Some(buffer)
     }
+}
+
+/// Whether its pool is one of GStreamer's own, allocates ordinary memory, and has no limit.
+fn is_of_unlimited_pool(buffer: &gst::BufferRef) -> bool {
+    // SAFETY: the buffer, which is borrowed, has a reference to its pool, or none.
+    let pool: Option<gst::BufferPool> = unsafe { from_glib_none((*buffer.as_ptr()).pool) };
+    let Some(pool) = pool else {
+        return false;
+    };
+    // Those of devices are subclasses.
+    let ordinary = [
+        gst::BufferPool::static_type(),
+        gst_video::VideoBufferPool::static_type(),
+    ];
+    let limit = || pool.config().params().map(|(_, _, _, most)| most);
+    let mut memories = buffer.iter_memories();
+    ordinary.contains(&pool.type_())
+        && memories.all(|memory| memory.is_type("SystemMemory"))
+        && limit() == Some(0)
 }
 
 /// Where the planes are: GStreamer does not copy this without the memory.
@@ -175,6 +198,23 @@ mod tests {
         assert_ne!(copy.as_ptr(), frame.as_ptr());
         copies.set_wanted(false);
         assert_eq!(copies.spare(frame.clone(), HELD).as_ptr(), frame.as_ptr());
+    }
+
+    #[test]
+    fn frames_of_a_pool_that_grows_are_not_copied() {
+        gst::init().unwrap();
+        let copies = copies();
+        for (most, is_copied) in [(0, false), (8, true)] {
+            let pool = gst_video::VideoBufferPool::new();
+            let mut config = pool.config();
+            let caps = "video/x-raw,format=GRAY8,width=4,height=2,framerate=30/1";
+            config.set_params(Some(&caps.parse().unwrap()), 8, 0, most);
+            pool.set_config(config).unwrap();
+            pool.set_active(true).unwrap();
+            let frame = pool.acquire_buffer(None).unwrap();
+            let spared = copies.spare(frame.clone(), HELD);
+            assert_eq!(spared.as_ptr() != frame.as_ptr(), is_copied);
+        }
     }
 
     #[test]
