@@ -126,8 +126,14 @@ fn a_disk_that_is_full_at_the_end_of_a_timeslice() {
 #[test]
 fn a_change_of_caps_after_the_fallback_ends_nothing() {
     for (name, names) in [
-        ("fallback.mkv", ["fallback.mkv", "fallback-1.mkv"]),
-        ("fallback-%d.mkv", ["fallback-0.mkv", "fallback-1.mkv"]),
+        (
+            "fallback.mkv",
+            ["fallback.mkv", "fallback-1.mkv", "fallback-2.mkv"],
+        ),
+        (
+            "fallback-%d.mkv",
+            ["fallback-0.mkv", "fallback-1.mkv", "fallback-2.mkv"],
+        ),
     ] {
         let (folder, fallback) = temp_location(name);
         let app = App::new("video/x-matroska", &folder.path().join("none/a-%d.mkv"));
@@ -136,6 +142,7 @@ fn a_change_of_caps_after_the_fallback_ends_nothing() {
         let pipeline = format!(
             "concat name=c videotestsrc num-buffers=30 ! {VIDEO} ! vp8enc deadline=1 ! c. \
              videotestsrc num-buffers=30 ! {VIDEO} ! x264enc speed-preset=ultrafast ! h264parse ! c. \
+             videotestsrc num-buffers=30 ! {VIDEO} ! vp8enc deadline=1 ! c. \
              c. ! queue"
         );
         app.source(&pipeline).link(&app.pad("video_%u")).unwrap();
@@ -148,7 +155,7 @@ fn a_change_of_caps_after_the_fallback_ends_nothing() {
             "{events:?}"
         );
         let parts = parts::from_messages(&app);
-        assert_eq!(parts.len(), 2, "{parts:?}");
+        assert_eq!(parts.len(), 3, "{parts:?}");
         for (part, name) in parts.iter().zip(names) {
             assert!(part.path.ends_with(name) && part.whole, "{parts:?}");
             assert_eq!(media::frames(part.path.to_str().unwrap()), 30, "{name}");

@@ -118,6 +118,8 @@ pub struct Session {
     ring: Arc<Ring>,
     /// `location` has failed: files go to the fallback location from now on.
     fell_back: AtomicBool,
+    /// A part has been given a name at the fallback location.
+    fallback_named: AtomicBool,
     src: Arc<SrcOutput>,
     bitrates: Mutex<Bitrates>,
     control: Mutex<Control>,

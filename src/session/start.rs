@@ -141,6 +141,7 @@ impl Session {
             numbers,
             ring,
             fell_back: AtomicBool::new(failed.is_some()),
+            fallback_named: AtomicBool::new(failed.is_some()),
             src,
             bitrates: Mutex::default(),
             settings,

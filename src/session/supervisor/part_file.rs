@@ -5,7 +5,7 @@ use crate::{
     model::{Error, location},
     session::{Event, lock, part, part::part_number},
 };
-use std::path::Path;
+use std::{path::Path, sync::atomic::Ordering};
 
 impl Supervisor {
     /// Opens the file of a later part. If that fails, the recording ends, and its last blob contains what could not
@@ -88,8 +88,10 @@ impl Supervisor {
     fn fallback_name(&self, number: u32) -> Result<String, Error> {
         let pattern = self.session.pattern().unwrap_or_default();
         let name = location::numbered(pattern, number)?;
-        if location::is_numbered(pattern) || !self.is_taken(&name) {
-            return Ok(name);
+        let is_first = !self.session.fallback_named.swap(true, Ordering::SeqCst);
+        if is_first || location::is_numbered(pattern) {
+            let named = self.check_name(Some(name), "fallback-location")?;
+            return Ok(named.unwrap_or_default());
         }
         // Nobody has chosen this name, so it replaces no file.
         let beside = (number..).map(|number| location::beside(pattern, number));
@@ -100,20 +102,17 @@ impl Supervisor {
         beside.into_iter().find(is_free).unwrap_or(Ok(name))
     }
 
-    /// Whether it is the file of an unfinished part, or that of the previous one.
-    fn is_taken(&self, name: &str) -> bool {
-        let session = &self.session;
-        let parts = session.parts();
-        let mut taken = parts.iter().map(|part| part.location());
-        taken.any(|location| location == Some(name)) || session.location().as_deref() == Some(name)
-    }
-
     /// Refuses the file of an unfinished part, and that of the previous one.
     fn check_name(&self, name: Option<String>, source: &str) -> Result<Option<String>, Error> {
         let Some(name) = name else {
             return Ok(None);
         };
-        if self.is_taken(&name) {
+        let session = &self.session;
+        let parts = session.parts();
+        let mut taken = parts.iter().map(|part| part.location());
+        if taken.any(|location| location == Some(&name))
+            || session.location().as_ref() == Some(&name)
+        {
             return Err(Error::unknown(format!(
                 "{source} names \"{name}\" for part {}, which is the file of the previous part; use a different name \
                  for each part",
