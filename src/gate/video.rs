@@ -160,11 +160,11 @@ impl VideoGate {
         while !cursor.is_part_over()
             && let Some(running) = self.first_waiting()
         {
-            // A frame from before a mute change may still arrive until one from after it has.
-            if self
-                .mutes
-                .next()
-                .is_some_and(|at| at <= running.min(safe_until))
+            // A frame from before a mute change may still arrive until one from after it has. Cuts before it come first.
+            let next = self.mutes.next();
+            let end = cursor.resolved().and_then(|interval| interval.end);
+            if next
+                .is_some_and(|at| at <= running.min(safe_until) && end.is_none_or(|end| at < end))
             {
                 self.change_mute(cursor, out);
                 continue;

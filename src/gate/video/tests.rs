@@ -189,6 +189,29 @@ fn video_is_black_exactly_while_muted() {
     assert_eq!(seen, expected);
 }
 
+/// Slow video, such as that of a screen.
+#[test]
+fn an_interval_without_a_frame_of_its_own_is_muted_as_it_was_then() {
+    for muted in [true, false] {
+        let mut timeline = Timeline::new(0, true);
+        timeline.pause(600 * MS);
+        timeline.resume(1_300 * MS, true);
+        timeline.pause(1_700 * MS);
+        let mut bench = Bench::new(timeline);
+        bench.gate.mutes.set(1_200 * MS, muted);
+        bench.gate.mutes.set(1_800 * MS, !muted);
+        bench.push(frame(1, 0), Ns::MAX);
+        bench.push(frame(2, 2_000 * MS), Ns::MAX);
+        let seen = bench.stop(2_100 * MS);
+        let expected = if muted {
+            vec![(Some(1), 0, 600 * MS), (None, 600 * MS, SECOND)]
+        } else {
+            vec![(Some(1), 0, SECOND)]
+        };
+        assert_eq!(seen, expected);
+    }
+}
+
 #[test]
 fn a_late_frame_from_before_the_mute_is_not_muted() {
     let mut bench = Bench::new(Timeline::new(0, true));
