@@ -3,6 +3,7 @@
 mod common;
 
 use common::app::{App, temp_location};
+use common::harness::media;
 use common::judge::file;
 use gst::prelude::*;
 use std::path::Path;
@@ -106,6 +107,21 @@ fn raw_hdr10_metadata_is_in_mp4_and_matroska() {
         let (_directory, path) = temp_location("hdr");
         record(&source("bt2100-pq"), mime_type, &path);
         assert_has_hdr(&path, mime_type);
+    }
+}
+
+/// As in a playlist of films.
+#[test]
+fn hdr10_metadata_that_changes_ends_nothing() {
+    for mime_type in ["video/webm;codecs=vp8", "video/mp4;codecs=hvc1"] {
+        let (_directory, path) = temp_location("hdr");
+        let first = source("bt2100-pq");
+        let second = first.replace(LIGHT, "1200:300");
+        assert_ne!(first, second);
+        let both = format!("concat name=c {first} ! c. {second} ! c. c. ! queue");
+        record(&both, mime_type, &path);
+        let frames = media::frames(path.to_str().unwrap());
+        assert_eq!(frames, 10, "{mime_type}");
     }
 }
 

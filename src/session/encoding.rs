@@ -316,15 +316,15 @@ fn encoder_input(spec: &ChainSpec, track: &TrackMedia<'_>) -> gst::Caps {
 }
 
 /// Converts later input to the first caps, as containers do not handle caps changes well. Fields that no converter
-/// changes (frame rate, interlacing) keep their first values.
+/// changes (frame rate, interlacing, HDR metadata) keep their first values.
 fn keep_first_caps(filter: &gst::Element) {
-    const NOT_CONVERTED: [&str; 6] = [
-        "framerate",
-        "max-framerate",
-        "interlace-mode",
-        "field-order",
-        "multiview-mode",
-        "multiview-flags",
+    const CONVERTED: [&str; 6] = [
+        "format",
+        "width",
+        "height",
+        "pixel-aspect-ratio",
+        "colorimetry",
+        "chroma-site",
     ];
     let Some(pad) = filter.static_pad("src") else {
         return;
@@ -342,7 +342,11 @@ fn keep_first_caps(filter: &gst::Element) {
         let mut kept = caps.to_owned();
         let video = kept.structure(0).is_some_and(|s| s.name() == "video/x-raw");
         if video && let Some(structure) = kept.make_mut().structure_mut(0) {
-            structure.remove_fields(NOT_CONVERTED);
+            let fields = structure.fields().map(|field| field.to_string());
+            let others: Vec<_> = fields
+                .filter(|f| !CONVERTED.contains(&f.as_str()))
+                .collect();
+            structure.remove_fields(others);
         }
         if let Some(filter) = filter.upgrade() {
             filter.set_property("caps", kept);
