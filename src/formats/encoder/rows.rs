@@ -239,8 +239,8 @@ pub const ROWS: &[Row] = &[
     Row::new("voaacenc", Rate::of("bitrate", 1).within(16_000, 320_000)),
     Row::new("avenc_aac", Rate::of("bitrate", 1).within(16_000, 512_000)),
     Row {
-        constant: &[("rate-control", "cbr")],
-        variable: &[("rate-control", "vbr")],
+        // In variable mode it ignores the rate.
+        fixed: &[("rate-control", "cbr")],
         ..Row::new("fdkaacenc", Rate::of("bitrate", 1).within(16_000, 512_000))
     },
     Row {
