@@ -4,6 +4,7 @@ mod common;
 mod inputs;
 
 use common::judge::decode;
+use gst::prelude::*;
 use inputs::*;
 
 const LENGTH: u64 = SECOND;
@@ -195,5 +196,46 @@ fn more_channels_than_a_codec_supports_are_mixed_down() {
             }
         });
         assert_eq!(tones(&decoded), [11, 11], "{mime}");
+    }
+}
+
+/// The metadata of planar audio names the positions, too.
+#[test]
+fn unpositioned_planar_channels_are_kept() {
+    for mime in ["audio/webm;codecs=opus", "audio/x-matroska;codecs=flac"] {
+        let take = Take::new(mime);
+        let source = take.app.source(
+            "audiotestsrc freq=300 num-buffers=50 ! audio/x-raw,format=F32LE,rate=48000,channels=2,\
+             layout=non-interleaved,channel-mask=(bitmask)0",
+        );
+        source.link(&take.app.pad("audio_%u")).unwrap();
+        take.roll();
+        take.wrap();
+        take.decodes_without_errors();
+        let decoded = decode::audio(&take.path, 0, None).unwrap();
+        assert_eq!(decoded.channels, 2, "{mime}");
+        for channel in 0..2 {
+            let samples = decoded.samples.iter().skip(channel).step_by(2);
+            let samples: Vec<_> = samples.copied().collect();
+            let middle = &samples[samples.len() / 4..samples.len() / 2];
+            let rises = middle.windows(2).filter(|two| two[0] < 0 && two[1] >= 0);
+            let found = rises.count() as f64 * 48_000.0 / middle.len() as f64;
+            assert!((found - 300.0).abs() < 10.0, "{mime}: {found} Hz");
+        }
+    }
+}
+
+/// GStreamer's converter crashes with more than 63.
+#[test]
+fn more_channels_than_gstreamer_converts_are_refused() {
+    let recorder = common::harness::make_recorder();
+    let pad = recorder.request_pad_simple("audio_%u").unwrap();
+    for (channels, accepted) in [(63, true), (64, false), (128, false)] {
+        let caps = format!(
+            "audio/x-raw,format=S16LE,rate=48000,layout=interleaved,channels={channels},\
+             channel-mask=(bitmask)0"
+        );
+        let caps = caps.parse::<gst::Caps>().unwrap();
+        assert_eq!(pad.query_accept_caps(&caps), accepted, "{channels}");
     }
 }

@@ -116,11 +116,18 @@ pub fn encoded_caps(codec: Codec) -> gst::Caps {
     gst::Caps::builder_full().structure(caps).build()
 }
 
+/// The most channels that audioconvert can convert. With more, GStreamer 1.22 crashes.
+const MAX_CHANNELS: i32 = 63;
+
 /// Caps of a sink pad of this kind: raw media, and encoded media that a container supports or that a decoder in this
 /// registry can decode.
 pub fn sink_caps(kind: Kind) -> gst::Caps {
     let mut all = match kind {
-        Kind::Audio => gst::Caps::new_empty_simple("audio/x-raw"),
+        Kind::Audio => {
+            let channels = gst::IntRange::new(1, MAX_CHANNELS);
+            let raw = gst::Caps::builder("audio/x-raw").field("channels", channels);
+            raw.build()
+        }
         Kind::Video => gst::Caps::new_empty_simple("video/x-raw"),
     };
     for codec in Codec::ALL {
