@@ -82,8 +82,7 @@ impl Take {
     fn wrap(&self) -> Vec<String> {
         self.app.wait_for("stop", 1);
         self.app.set_state(gst::State::Null);
-        let heard = self.app.events();
-        assert!(heard.iter().all(|event| event.name != "error"), "{heard:?}");
+        self.app.assert_no_error();
         self.app.warnings()
     }
 }

@@ -62,11 +62,7 @@ fn check(
     frames.link(&app.pad("video_%u")).unwrap();
     app.set_state(gst::State::Playing);
     app.wait_for("stop", 1);
-    let events = app.events();
-    assert!(
-        events.iter().all(|event| event.name != "error"),
-        "{events:?}"
-    );
+    app.assert_no_error();
     let warnings = app.warnings();
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert!(warnings[0].contains("a fresh"), "{warnings:?}");

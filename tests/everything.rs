@@ -111,8 +111,7 @@ fn feed(
     for pad in &pads {
         pad.push_event(gst::event::StreamStart::new(&pad.name()));
     }
-    let (mut took, mut caps) = (Vec::new(), None);
-    let mut pool = pool(0);
+    let (mut took, mut caps, mut pool) = (Vec::new(), None, None);
     for number in 0u64.. {
         if over.load(Ordering::SeqCst) {
             break;
@@ -134,8 +133,9 @@ fn feed(
                 }
             }
             caps = Some(new);
-            pool = self::pool(bytes.len());
+            pool = Some(self::pool(bytes.len()));
         }
+        let pool = pool.as_ref().unwrap();
         let mut buffer = pool.acquire_buffer(None).unwrap();
         let stamps = buffer.get_mut().unwrap();
         stamps.copy_from_slice(0, &bytes).unwrap();
@@ -345,10 +345,10 @@ fn record(length: Duration, run: Run) -> Option<Vec<Duration>> {
             saves += 1;
             next_save = now + Duration::from_secs(6);
         }
-        // The disk recovers, but the recording has continued elsewhere.
         if !faulty {
             continue;
         }
+        // The disk recovers, but the recording has continued elsewhere.
         if filler.is_none() && now >= length / 2 {
             filler = Some(fill(disk.path()));
         } else if let Some(path) = filler.as_ref().filter(|_| now >= length * 3 / 4) {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::app::{App, DEADLINE, STEREO, holds_within, temp_location};
+use common::app::{App, DEADLINE, SMALL, STEREO, holds_within, temp_location};
 use common::disk::{Scenario, SmallFilesystem, run_with_faults};
 use common::harness::media;
 use common::judge::{file, parts, samples, sync};
@@ -43,11 +43,7 @@ fn a_full_disk_ends_a_part_whose_blob_is_complete() {
     app.wait_running_time(app.running_time() + 200 * MILLI);
     app.act("stop");
     app.wait_for("stop", 1);
-    let events = app.events();
-    assert!(
-        events.iter().all(|event| event.name != "error"),
-        "{events:?}"
-    );
+    app.assert_no_error();
     let warnings = app.warnings();
     assert!(
         warnings[0].contains("location-0.wav") && warnings[0].contains("fallback"),
@@ -140,20 +136,16 @@ fn a_change_of_caps_after_the_fallback_ends_nothing() {
         app.recorder
             .set_property("fallback-location", fallback.to_str().unwrap());
         let pipeline = format!(
-            "concat name=c videotestsrc num-buffers=30 ! {VIDEO} ! vp8enc deadline=1 ! c. \
-             videotestsrc num-buffers=30 ! {VIDEO} ! x264enc speed-preset=ultrafast ! h264parse ! c. \
-             videotestsrc num-buffers=30 ! {VIDEO} ! vp8enc deadline=1 ! c. \
+            "concat name=c videotestsrc num-buffers=30 ! {SMALL} ! vp8enc deadline=1 ! c. \
+             videotestsrc num-buffers=30 ! {SMALL} ! x264enc speed-preset=ultrafast ! h264parse ! c. \
+             videotestsrc num-buffers=30 ! {SMALL} ! vp8enc deadline=1 ! c. \
              c. ! queue"
         );
         app.source(&pipeline).link(&app.pad("video_%u")).unwrap();
         app.recorder.set_property("autostart", true);
         app.set_state(gst::State::Playing);
         app.wait_for("stop", 1);
-        let events = app.events();
-        assert!(
-            events.iter().all(|event| event.name != "error"),
-            "{events:?}"
-        );
+        app.assert_no_error();
         let parts = parts::from_messages(&app);
         assert_eq!(parts.len(), 3, "{parts:?}");
         for (part, name) in parts.iter().zip(names) {
@@ -162,8 +154,6 @@ fn a_change_of_caps_after_the_fallback_ends_nothing() {
         }
     }
 }
-
-const VIDEO: &str = "video/x-raw,width=160,height=120,framerate=30/1";
 
 /// Every sample is in one part, taking the first part's blobs, which have what the disk did not store.
 fn assert_nothing_is_missing(
@@ -264,11 +254,8 @@ fn all_video_and_audio_is_in_exactly_one_part() {
         app.act("start");
         app.wait_for("part", 1);
         stop_after_half_a_second(&app);
+        app.assert_no_error();
         let events = app.events();
-        assert!(
-            events.iter().all(|event| event.name != "error"),
-            "{events:?}"
-        );
         let parts = parts::from_messages(&app);
         assert_eq!(
             (parts.len(), parts[0].whole, parts[1].whole),
@@ -421,11 +408,7 @@ fn stop_after_half_a_second(app: &App) {
 
 /// One warning, no error, and the second of two parts is at the fallback location.
 fn assert_continues(app: &App, first_is_whole: bool) {
-    let events = app.events();
-    assert!(
-        events.iter().all(|event| event.name != "error"),
-        "{events:?}"
-    );
+    app.assert_no_error();
     let warnings = app.warnings();
     assert!(
         warnings
@@ -469,11 +452,7 @@ fn hangs_with_the_oldest(folder: &std::path::Path, (limit, value): (&str, u64)) 
     app.act("stop");
     app.wait_for("stop", 1);
     assert!(begun.elapsed() < OLDEST_HANGS, "it has waited for the disk");
-    let events = app.events();
-    assert!(
-        events.iter().all(|event| event.name != "error"),
-        "{events:?}"
-    );
+    app.assert_no_error();
     let warnings = app.warnings();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("location-1.wav"), "{warnings:?}");

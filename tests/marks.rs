@@ -403,7 +403,6 @@ fn more_marks_than_there_is_space_for() {
     }
 }
 
-/// A recording to blobs only.
 /// Webcams and screens have no fixed frame rate; with such video, times in the file have a high resolution.
 #[test]
 fn a_long_mp4_with_a_mark_is_an_ordinary_file() {
@@ -441,6 +440,7 @@ fn a_long_mp4_with_a_mark_is_an_ordinary_file() {
     media::assert_plays(path);
 }
 
+/// A recording to blobs only.
 fn record_blobs(mime_type: &str, timeslice: u32) -> (Rig, Vec<u8>, Vec<Mark>) {
     let rig = Rig::new();
     rig.recorder.set_property("mime-type", mime_type);

@@ -105,7 +105,7 @@ fn over_the_network(name: &str, video: &str, codec: &str, depay: &str) {
     app.wait_for("stop", 1);
     sending.set_state(gst::State::Null).unwrap();
     app.set_state(gst::State::Null);
-    assert!(!app.events().iter().any(|event| event.name == "error"));
+    app.assert_no_error();
     println!("{name}: {:?}", app.warnings());
 
     let kept = app.kept();

@@ -185,7 +185,7 @@ fn record(plan: &Plan, name: &str, video_input: &Coded, audio_input: &Coded) -> 
     app.wait_for("stop", 1);
     let filled = [filled(&app, "video_0"), filled(&app, "audio_0")];
     app.set_state(gst::State::Null);
-    assert!(!app.events().iter().any(|event| event.name == "error"));
+    app.assert_no_error();
     Recording {
         path,
         parts: parts::from_messages(&app),

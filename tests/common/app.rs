@@ -253,6 +253,13 @@ impl App {
         self.events.borrow().clone()
     }
 
+    /// Asserts that there has been no error event so far.
+    #[track_caller]
+    pub fn assert_no_error(&self) {
+        let events = self.events();
+        assert!(events.iter().all(|e| e.name != "error"), "{events:?}");
+    }
+
     pub fn warnings(&self) -> Vec<String> {
         self.events();
         self.warnings.borrow().clone()
