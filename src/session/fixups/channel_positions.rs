@@ -27,7 +27,11 @@ pub fn give(convert: &gst::Element, caps: &gst::Caps) {
 
 /// The same for the metadata of planar audio, which has to agree with the caps.
 fn give_to_planes(buffer: &mut gst::Buffer) {
-    let Some(meta) = buffer.meta::<AudioMeta>() else {
+    let unpositioned = |meta: &gst::MetaRef<'_, AudioMeta>| {
+        let flags = meta.info().flags();
+        flags.contains(gst_audio::AudioFlags::UNPOSITIONED)
+    };
+    let Some(meta) = buffer.meta::<AudioMeta>().filter(unpositioned) else {
         return;
     };
     let caps = meta.info().to_caps().ok();

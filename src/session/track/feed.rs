@@ -319,12 +319,11 @@ impl Feed {
 
     /// Upstream gets a live frame back at once if others wait.
     fn spared(&self, buffer: gst::Buffer) -> gst::Buffer {
-        let waiting = match &self.to {
+        self.copies.spare(buffer, || match &self.to {
             To::Backlog(backlog) => backlog.items.len(),
             To::Encoder(_) => self.in_flight.buffers(),
             To::Closed => 0,
-        };
-        self.copies.spare(buffer, waiting)
+        })
     }
 
     fn give_now(&mut self, item: Item) {

@@ -43,11 +43,12 @@ impl FrameCopies {
         self.wanted.store(wanted, Ordering::Relaxed);
     }
 
-    /// `buffer`, or a copy of it if so many others wait already.
-    pub fn spare(&self, buffer: gst::Buffer, waiting: usize) -> gst::Buffer {
+    /// `buffer`, or a copy of it if many others are `waiting` already.
+    pub fn spare(&self, buffer: gst::Buffer, waiting: impl FnOnce() -> usize) -> gst::Buffer {
         if !self.wanted.load(Ordering::Relaxed) {
             return buffer;
         }
+        let waiting = waiting();
         let mut pool = lock(&self.pool);
         if waiting < HELD {
             pool.take_if(|pool| pool.is_unused());
@@ -190,14 +191,17 @@ mod tests {
         let (frame, copies) = (frame(0), copies());
         for waiting in 0..HELD {
             assert_eq!(
-                copies.spare(frame.clone(), waiting).as_ptr(),
+                copies.spare(frame.clone(), || waiting).as_ptr(),
                 frame.as_ptr()
             );
         }
-        let copy = copies.spare(frame.clone(), HELD);
+        let copy = copies.spare(frame.clone(), || HELD);
         assert_ne!(copy.as_ptr(), frame.as_ptr());
         copies.set_wanted(false);
-        assert_eq!(copies.spare(frame.clone(), HELD).as_ptr(), frame.as_ptr());
+        assert_eq!(
+            copies.spare(frame.clone(), || HELD).as_ptr(),
+            frame.as_ptr()
+        );
     }
 
     #[test]
@@ -212,7 +216,7 @@ mod tests {
             pool.set_config(config).unwrap();
             pool.set_active(true).unwrap();
             let frame = pool.acquire_buffer(None).unwrap();
-            let spared = copies.spare(frame.clone(), HELD);
+            let spared = copies.spare(frame.clone(), || HELD);
             assert_eq!(spared.as_ptr() != frame.as_ptr(), is_copied);
         }
     }
@@ -222,7 +226,7 @@ mod tests {
         let (frame, copies) = (frame(0), copies());
         // The second one comes in the memory of the first.
         for _ in 0..2 {
-            let copy = copies.spare(frame.clone(), HELD);
+            let copy = copies.spare(frame.clone(), || HELD);
             assert_eq!(bytes(&copy), bytes(&frame));
             assert_eq!(
                 (copy.pts(), copy.duration()),
@@ -243,19 +247,19 @@ mod tests {
     #[test]
     fn memory_is_used_again_but_never_while_a_copy_is_in_use() {
         let copies = copies();
-        let held: Vec<_> = (0..60).map(|n| copies.spare(frame(n), HELD)).collect();
+        let held: Vec<_> = (0..60).map(|n| copies.spare(frame(n), || HELD)).collect();
         for (n, copy) in (0..).zip(&held) {
             assert_eq!(bytes(copy), bytes(&frame(n)));
         }
         let first = held[0].as_ptr();
         drop(held);
-        assert_eq!(copies.spare(frame(0), HELD).as_ptr(), first);
+        assert_eq!(copies.spare(frame(0), || HELD).as_ptr(), first);
     }
 
     #[test]
     fn a_pool_without_a_free_buffer_holds_up_nothing() {
         let (frame, copies) = (gst::Buffer::from_slice(vec![7; MAX_BYTES / 2]), copies());
-        let held = [0; 3].map(|_| copies.spare(frame.clone(), HELD));
+        let held = [0; 3].map(|_| copies.spare(frame.clone(), || HELD));
         for copy in held {
             assert_ne!(copy.as_ptr(), frame.as_ptr());
             assert!(bytes(&copy) == bytes(&frame));
@@ -265,12 +269,12 @@ mod tests {
     #[test]
     fn the_pool_is_freed_when_nothing_waits() {
         let (frame, copies) = (frame(0), copies());
-        copies.spare(frame.clone(), HELD);
+        copies.spare(frame.clone(), || HELD);
         for _ in 0..MAX_UNUSED {
-            copies.spare(frame.clone(), 0);
+            copies.spare(frame.clone(), || 0);
         }
         assert!(lock(&copies.pool).is_some());
-        copies.spare(frame, 0);
+        copies.spare(frame, || 0);
         assert!(lock(&copies.pool).is_none());
     }
 
@@ -279,11 +283,11 @@ mod tests {
         let (frame, copies) = (frame(0), copies());
         let copy = |byte: u8, size: usize| {
             let frame = gst::Buffer::from_slice(vec![byte; size]);
-            let copy = copies.spare(frame, HELD);
+            let copy = copies.spare(frame, || HELD);
             assert_eq!(bytes(&copy), vec![byte; size]);
             copy.as_ptr()
         };
-        let small = copies.spare(frame.clone(), HELD);
+        let small = copies.spare(frame.clone(), || HELD);
         let first = copy(7, 1000);
         assert_eq!(copy(8, 500), first);
         assert_eq!(copy(9, 1000), first);

@@ -99,8 +99,7 @@ impl Track {
         match inner.stamps.plain(stamp, arrival) {
             Some(running) => self.let_in(&mut inner, Input { running, ..input }, now),
             None => {
-                let waiting = inner.stamps.waiting();
-                let input = self.spared(input, waiting);
+                let input = self.spared(input, || inner.stamps.waiting());
                 let decided = inner.stamps.push(stamp, arrival, input);
                 self.take(&mut inner, decided, now);
             }
@@ -158,8 +157,7 @@ impl Track {
         if inner.hold.is_some_and(|hold| end > hold) {
             self.backpressure.wake();
         }
-        let waiting = inner.gate.as_ref().map_or(0, Gate::waiting);
-        let input = self.spared(input, waiting);
+        let input = self.spared(input, || inner.gate.as_ref().map_or(0, Gate::waiting));
         let mut out = GateOutput::new();
         let until = inner.hold.unwrap_or(Ns::MAX).min(safe_until);
         let Inner { gate, cursor, .. } = &mut *inner;
@@ -186,8 +184,8 @@ impl Track {
         }
     }
 
-    /// With `waiting` others queued, upstream gets a live frame back at once.
-    fn spared(&self, input: Input, waiting: usize) -> Input {
+    /// With many others `waiting`, upstream gets a live frame back at once.
+    fn spared(&self, input: Input, waiting: impl FnOnce() -> usize) -> Input {
         let buffer = self.copies.spare(input.buffer, waiting);
         Input { buffer, ..input }
     }

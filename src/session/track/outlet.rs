@@ -149,7 +149,6 @@ impl Outlet {
 #[derive(Debug)]
 pub struct Outlets {
     queue_limit: Ns,
-    /// Its buffers come from a small pool (live raw video).
     copies: Arc<FrameCopies>,
     all: BTreeMap<usize, Outlet>,
     /// How much audio from after a part's end its encoder needs; the most that any does until that is known.
