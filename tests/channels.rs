@@ -209,7 +209,8 @@ fn unpositioned_planar_channels_are_kept() {
              layout=non-interleaved,channel-mask=(bitmask)0",
         );
         source.link(&take.app.pad("audio_%u")).unwrap();
-        take.roll();
+        take.app.recorder.set_property("autostart", true);
+        take.app.set_state(gst::State::Playing);
         take.wrap();
         take.decodes_without_errors();
         let decoded = decode::audio(&take.path, 0, None).unwrap();
