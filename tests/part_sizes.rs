@@ -42,7 +42,7 @@ fn live_pcm_parts_do_not_exceed_the_size() {
     assert_eq!(app.warnings(), Vec::<String>::new());
 }
 
-/// The room for chapters does not fill them.
+/// The room for chapters does not fill them, and a file that is read faster than it is encoded does not overfill them.
 #[test]
 fn small_parts_are_mostly_media() {
     for name in ["webm", "mp4", "ogg"] {
@@ -57,11 +57,9 @@ fn small_parts_are_mostly_media() {
         app.set_state(gst::State::Playing);
         app.wait_for("stop", 1);
         let parts = parts::from_messages(&app);
-        // 10 s of 16 kB.
-        let (last, full) = parts.split_last().unwrap();
-        assert!((1..=4).contains(&full.len()), "{parts:?}");
-        assert!(full.iter().all(|p| p.duration > 2 * SECOND), "{parts:?}");
-        assert!(last.whole, "{parts:?}");
+        // 10 s of 16 kB. The encoder may hold a few packets of 400 bytes.
+        are_nearly_full(&parts, 60_000, 62_000, 54_000);
+        assert!(parts.iter().all(|part| part.whole), "{parts:?}");
     }
 }
 

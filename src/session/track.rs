@@ -293,6 +293,19 @@ impl Track {
         self.progress_of(part).load(Ordering::Relaxed)
     }
 
+    /// Recorded time, within this part, up to which its encoder has taken its media. Live media counts as soon as it
+    /// has been pushed, as it never blocks.
+    pub fn consumed(&self, part: usize) -> Ns {
+        let mut inner = lock(&self.inner);
+        let outlet = inner.outlets.of(part);
+        let waiting = if self.is_live() {
+            0
+        } else {
+            outlet.feed.waiting()
+        };
+        outlet.fed().saturating_sub(waiting)
+    }
+
     /// The same, readable without locking the track.
     pub fn progress_of(&self, part: usize) -> Arc<AtomicU64> {
         lock(&self.inner).outlets.of(part).fed.clone()

@@ -195,6 +195,12 @@ impl Listener for PipelineEvents {
     }
 
     fn need_data(&self) {
-        self.session.backpressure.free();
+        let session = &self.session;
+        if session.settings.limits_bytes() && !session.any_live() {
+            // More may go into the part.
+            session.backpressure.wake();
+        } else {
+            session.backpressure.free();
+        }
     }
 }

@@ -39,6 +39,10 @@ impl Coordinator {
             return true;
         }
         let at = begin.saturating_add(full);
+        let reached = tracks.iter().map(|track| track.reached).max().unwrap_or(0);
+        let (consumed, step) = session.measured(&part, (full, reached), now);
+        // Media may have arrived that is far ahead of the encoders.
+        let now = now.min(consumed.saturating_add(step));
         if full <= now && full == used_up {
             session.stop_at(&part, at, horizon);
             return true;
@@ -46,7 +50,7 @@ impl Coordinator {
         if full <= now {
             // If no other part can follow, this one takes everything.
             return session.split_at(&part, at, horizon)
-                || session.move_horizon(&part, (begin, Ns::MAX));
+                || session.move_horizon(&part, (begin, Ns::MAX), (consumed, step));
         }
         if full < used_up
             && full <= now.saturating_add(SPLIT_AHEAD)
@@ -58,7 +62,7 @@ impl Coordinator {
                 session.ask_for_key_frames_at(part.number, at);
             }
         }
-        session.move_horizon(&part, (begin, full))
+        session.move_horizon(&part, (begin, full), (consumed, step))
     }
 }
 
@@ -97,18 +101,28 @@ impl Session {
         self.timeline.write(|t| t.set_horizon(Ns::MAX));
     }
 
-    /// Moves the horizon up to where the part may be full, `full` after `begin`, but not too far beyond what the
-    /// forecast is based on.
-    fn move_horizon(&self, part: &Part, (begin, full): (Ns, Ns)) -> bool {
-        let fed = self
-            .tracks
-            .iter()
-            .map(|track: &Track| track.fed(part.number));
-        let fed = fed.filter(|fed| *fed < Ns::MAX / 2).max().unwrap_or(0);
+    /// Up to where the encoders have taken the media of this part, and how much more may go in before its size is
+    /// forecast again: it is full at `full`, by what came out of the encoders up to `reached`. `now`: how far media
+    /// has arrived.
+    fn measured(&self, part: &Part, (full, reached): (Ns, Ns), now: Ns) -> (Ns, Ns) {
+        let tracks = self.tracks.iter();
+        let consumed = tracks.map(|track: &Track| track.consumed(part.number));
+        let consumed = consumed.filter(|at| *at < Ns::MAX / 2).max().unwrap_or(now);
         // By no more than what has been measured.
-        let step = (full.saturating_sub(fed) / 4).min(fed).max(SIZE_STEP);
-        let horizon = fed.saturating_add(step).min(full).saturating_add(begin);
-        let near = fed.saturating_add(step / 2).min(full).saturating_add(begin);
+        let step = (full.saturating_sub(consumed) / 4).min(reached);
+        (consumed, step.max(SIZE_STEP))
+    }
+
+    /// Moves the horizon up to where the part may be full, `full` after `begin`, but by no more than a step.
+    fn move_horizon(
+        &self,
+        part: &Part,
+        (begin, full): (Ns, Ns),
+        (consumed, step): (Ns, Ns),
+    ) -> bool {
+        let up_to = |step: Ns| consumed.saturating_add(step).min(full);
+        let near = begin.saturating_add(up_to(step / 2));
+        let horizon = begin.saturating_add(up_to(step));
         self.timeline.write(|t| {
             let moves = t.part() == part.number && !t.has_horizon_between(near, horizon);
             if moves {
