@@ -88,6 +88,12 @@ impl Chunk {
         }
     }
 
+    /// Running time of its first sample.
+    fn start(&self) -> Ns {
+        self.origin
+            .saturating_add(self.format.grid.time(self.first))
+    }
+
     /// A sub-buffer of `samples` samples after `skip`.
     fn part(&self, skip: u64, samples: u64) -> Option<gst::Buffer> {
         let (skip, samples) = (usize::try_from(skip).ok()?, usize::try_from(samples).ok()?);
@@ -431,6 +437,12 @@ impl AudioGate {
     /// Grid position of an instant, clamped to the interval.
     fn place_of(&self, interval: &Interval, running: Ns) -> u64 {
         self.format.grid.nearest(interval.recorded_at(running))
+    }
+
+    /// A buffer that has no place yet waits for the one after it.
+    pub(super) fn comes_out_at(&self, arrived: Ns) -> Option<Ns> {
+        let first = self.inbox.front().map(Chunk::start);
+        first.or(self.unplaced.as_ref().map(|_| arrived))
     }
 
     pub(super) fn waiting(&self) -> usize {

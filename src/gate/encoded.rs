@@ -347,6 +347,15 @@ impl EncodedGate {
         input.running.saturating_add(half)
     }
 
+    pub(super) fn comes_out_at(&self) -> Option<Ns> {
+        let input = &self.inbox.front()?.input;
+        Some(if self.cuts_frames {
+            input.end()
+        } else {
+            self.place(input)
+        })
+    }
+
     /// Whether none of it is recorded before a cut. A frame shorter than a container can represent does not count.
     fn is_behind_cut(&self, waiting: &Waiting, end: Ns) -> bool {
         let shortest = if self.keyed { STEP } else { 1 };

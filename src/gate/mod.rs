@@ -285,6 +285,16 @@ impl Gate {
         }
     }
 
+    /// Running time beyond which media has to be let in so that the next comes out. `arrived`: up to where media has
+    /// arrived.
+    pub fn comes_out_at(&self, arrived: Ns) -> Option<Ns> {
+        match self {
+            Gate::Video(gate) => gate.comes_out_at(arrived),
+            Gate::Encoded(gate) => gate.comes_out_at(),
+            Gate::Audio(gate) => gate.comes_out_at(arrived),
+        }
+    }
+
     /// Bytes of the queued buffers; linear in their number.
     pub fn waiting_bytes(&self) -> u64 {
         match self {

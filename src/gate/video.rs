@@ -412,6 +412,12 @@ impl VideoGate {
         self.inbox.front().map(|(running, _)| *running)
     }
 
+    /// The frame to output next ends where the one after it begins.
+    pub(super) fn comes_out_at(&self, arrived: Ns) -> Option<Ns> {
+        let nominal = self.shown.as_ref().map(|_| arrived);
+        self.first_waiting().or(nominal)
+    }
+
     /// Frames dropped because a newer one was already current.
     pub(super) fn dropped(&self) -> u64 {
         self.dropped

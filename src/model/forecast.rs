@@ -7,7 +7,7 @@ const SECOND: Ns = 1_000_000_000;
 /// Duration over which a rate is measured.
 const WINDOW: Ns = SECOND / 2;
 
-/// A track further behind the others has nothing in its encoder: it has paused.
+/// A track further behind the others has nothing more in its encoder: it has paused.
 const LONGEST_DELAY: Ns = 3 * SECOND;
 
 /// Encoder output of a track in one part.
@@ -16,6 +16,8 @@ pub struct TrackBytes {
     pub bytes: u64,
     /// Recorded time, in the part, up to which it reaches.
     pub reached: Ns,
+    /// The track has ended: nothing follows.
+    pub has_ended: bool,
 }
 
 /// Bit rate of one track, in bytes per second.
@@ -86,7 +88,7 @@ impl Forecast {
     }
 
     /// Recorded time, in the part, at which these tracks reach `budget` bytes in total. It may be in the past; it is
-    /// never reached if nothing has arrived.
+    /// never reached if too little has arrived to measure a rate.
     pub fn full_at(&mut self, tracks: &[TrackBytes], budget: u64) -> Ns {
         let furthest = tracks.iter().map(|track| track.reached).max().unwrap_or(0);
         let mut rate = 0u64;
@@ -94,13 +96,18 @@ impl Forecast {
         let mut bytes = 0u64;
         for (known, track) in self.rates.iter_mut().zip(tracks) {
             known.measure(*track);
-            let behind = furthest.saturating_sub(track.reached).min(LONGEST_DELAY);
-            rate = rate.saturating_add(known.expected);
-            bytes = bytes
-                .saturating_add(track.bytes)
-                .saturating_add(bytes_in(known.expected, behind));
+            bytes = bytes.saturating_add(track.bytes);
+            if track.has_ended {
+                continue;
+            }
+            let behind = furthest.saturating_sub(track.reached);
+            bytes = bytes.saturating_add(bytes_in(known.expected, behind.min(LONGEST_DELAY)));
+            if behind < LONGEST_DELAY {
+                rate = rate.saturating_add(known.expected);
+            }
         }
-        if rate == 0 {
+        let is_measured = furthest >= WINDOW || self.rates.iter().any(|known| known.before > 0);
+        if rate == 0 || !is_measured {
             return if bytes >= budget { furthest } else { Ns::MAX };
         }
         let media = |bytes: u64| {
@@ -122,6 +129,7 @@ mod tests {
         TrackBytes {
             bytes,
             reached: milliseconds * 1_000_000,
+            has_ended: false,
         }
     }
 
@@ -162,6 +170,27 @@ mod tests {
         let mut forecast = Forecast::new(2);
         let tracks = [track(6_000_000, 60_000), track(10_000, 1_000)];
         let full = forecast.full_at(&tracks, 7_000_000);
-        assert!(full > 68 * SECOND, "{full}");
+        assert_eq!(full, 69_600_000_000);
+    }
+
+    #[test]
+    fn the_rate_of_a_track_that_has_ended_does_not_count() {
+        let mut forecast = Forecast::new(2);
+        forecast.full_at(&[track(1_000_000, 10_000), track(1_000_000, 10_000)], 0);
+        forecast.begin_part();
+        let ended = TrackBytes {
+            has_ended: true,
+            ..track(0, 0)
+        };
+        let full = forecast.full_at(&[track(100_000, 1_000), ended], 1_000_000);
+        assert_eq!(full, 10 * SECOND);
+    }
+
+    #[test]
+    fn too_little_media_predicts_nothing() {
+        let mut forecast = Forecast::new(1);
+        assert_eq!(forecast.full_at(&[track(3_000, 100)], 10_000), Ns::MAX);
+        let full = forecast.full_at(&[track(30_000, 100)], 10_000);
+        assert!(full <= SECOND / 10, "{full}");
     }
 }

@@ -88,6 +88,8 @@ pub struct Timeline {
     max_size_time: Ns,
     /// Recorded time up to which the current part accepts media, if limited.
     horizon: Option<Ns>,
+    /// The furthest that has been, in the current part: media up to there may have passed.
+    let_in: Ns,
     /// The initial horizon of a new part, relative to its start.
     horizon_step: Ns,
 }
@@ -111,6 +113,7 @@ impl Timeline {
             later_splits: Vec::new(),
             max_size_time: Ns::MAX,
             horizon: None,
+            let_in: 0,
             horizon_step: 0,
         }
     }
@@ -121,6 +124,7 @@ impl Timeline {
             max_duration: self.max_duration,
             max_size_time: self.max_size_time,
             horizon: self.horizon,
+            let_in: self.let_in,
             horizon_step: self.horizon_step,
             ..Timeline::new(start, resolved)
         };

@@ -293,8 +293,13 @@ impl Track {
         self.progress_of(part).load(Ordering::Relaxed)
     }
 
-    /// Recorded time, within this part, up to which its encoder has taken its media. Live media counts as soon as it
-    /// has been pushed, as it never blocks.
+    /// The same, readable without locking the track.
+    pub fn progress_of(&self, part: usize) -> Arc<AtomicU64> {
+        lock(&self.inner).outlets.of(part).fed.clone()
+    }
+
+    /// Recorded time, within this part, up to which its encoder has taken its media; if it has taken everything, up to
+    /// the next buffer that the gate does not let out. Live media counts as soon as it arrives, as it never blocks.
     pub fn consumed(&self, part: usize) -> Ns {
         let mut inner = lock(&self.inner);
         let outlet = inner.outlets.of(part);
@@ -303,12 +308,16 @@ impl Track {
         } else {
             outlet.feed.waiting()
         };
-        outlet.fed().saturating_sub(waiting)
-    }
-
-    /// The same, readable without locking the track.
-    pub fn progress_of(&self, part: usize) -> Arc<AtomicU64> {
-        lock(&self.inner).outlets.of(part).fed.clone()
+        let taken = outlet.fed().saturating_sub(waiting);
+        let gate = inner.gate.as_ref().filter(|_| waiting == 0);
+        let next = gate.and_then(|gate| gate.comes_out_at(self.arrived()));
+        let next = next.map_or(0, |running| {
+            self.timeline.read(|t| {
+                t.recorded_at(running)
+                    .saturating_sub(t.recorded_before(part))
+            })
+        });
+        taken.max(next)
     }
 
     /// Whether this part gets no more media from the track.

@@ -21,7 +21,7 @@ impl Timeline {
     /// Limits the media each part accepts at first to `step`, since its end may be decided later: see
     /// [`Timeline::set_horizon`].
     pub fn with_horizon(mut self, step: Ns) -> Self {
-        self.horizon = Some(step);
+        self.set_horizon(step);
         self.horizon_step = step;
         self
     }
@@ -140,18 +140,33 @@ impl Timeline {
     /// Sets the recorded time up to which the part accepts media; later media waits.
     pub fn set_horizon(&mut self, recorded: Ns) {
         self.horizon = Some(recorded);
+        self.let_in = self.let_in.max(recorded);
     }
 
     /// Running time of the horizon, if it is before the end.
     pub fn horizon(&self) -> Option<Ns> {
-        let at = self.running_ahead(self.horizon?)?;
+        self.before_end(self.horizon?)
+    }
+
+    /// Running time up to which media may have passed, if the horizon has been before the end.
+    pub fn let_in(&self) -> Option<Ns> {
+        self.horizon?;
+        self.before_end(self.let_in)
+    }
+
+    fn before_end(&self, recorded: Ns) -> Option<Ns> {
+        let at = self.running_ahead(recorded)?;
         let last = self.intervals.last()?;
         (self.split.is_none() && at < self.end_of(last)).then_some(at)
     }
 
-    /// Whether the horizon is between these recorded times.
-    pub fn has_horizon_between(&self, from: Ns, to: Ns) -> bool {
-        self.horizon.is_some_and(|at| from <= at && at <= to)
+    /// Moves the horizon to recorded time `to` if there is none or it is before `near`, and back to `most` if it is
+    /// after that. Returns whether it has moved.
+    pub fn move_horizon(&mut self, (near, to): (Ns, Ns), most: Ns) -> bool {
+        let before = self.horizon;
+        let at = before.filter(|at| *at >= near).unwrap_or(to);
+        self.set_horizon(at.min(most));
+        self.horizon != before
     }
 
     /// Running time at which a recorded time is reached, if no other cut follows.
@@ -239,6 +254,7 @@ impl Timeline {
         self.seams.push(seam);
         let horizon = seam.recorded.saturating_add(self.horizon_step);
         self.horizon = self.horizon.map(|_| horizon);
+        self.let_in = horizon;
     }
 
     /// Cancels the pending split.
@@ -483,6 +499,11 @@ mod tests {
         assert_eq!(timeline.hold(), Some(150));
         timeline.set_horizon(80);
         assert_eq!(timeline.hold(), Some(180));
+        assert!(!timeline.move_horizon((75, 90), 95));
+        assert!(timeline.move_horizon((85, 90), 95));
+        assert!(timeline.move_horizon((60, 70), 80));
+        assert_eq!(timeline.hold(), Some(180));
+        assert_eq!(timeline.let_in(), Some(190), "passed before that");
         assert!(timeline.split(170));
         assert_eq!(timeline.hold(), Some(170));
         timeline.resolve_split(175);

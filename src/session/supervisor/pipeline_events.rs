@@ -196,8 +196,9 @@ impl Listener for PipelineEvents {
 
     fn need_data(&self) {
         let session = &self.session;
-        if session.settings.limits_bytes() && !session.any_live() {
-            // More may go into the part.
+        let is_held = || session.timeline.read(|t| t.horizon().is_some());
+        if !session.any_live() && is_held() {
+            // The encoder's demand moves the horizon.
             session.backpressure.wake();
         } else {
             session.backpressure.free();

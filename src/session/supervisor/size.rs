@@ -18,22 +18,25 @@ impl Coordinator {
         let (settings, size) = (&session.settings, &part.size);
         // If the disk has no more space than has to stay free, the recording ends.
         let room = Some(part.room()).filter(|_| settings.ring.free > 0);
-        let (Some((tracks, budget)), room) = (
+        let (Some((mut tracks, budget)), room) = (
             size.budget(settings.part_limit().or(room)),
             room.map_or(u64::MAX, |room| size.within(room)),
         ) else {
             return false;
         };
+        for (bytes, track) in tracks.iter_mut().zip(&session.tracks) {
+            bytes.has_ended = track.is_closed_for(part.number);
+        }
         if self.sized != Some(part.number) {
             self.sized = Some(part.number);
             self.forecast.begin_part();
         }
         let used_up = self.forecast.full_at(&tracks, room);
         let full = self.forecast.full_at(&tracks, budget).min(used_up);
-        let (on, begin, now, horizon) = session.timeline.read(|t| {
+        let (on, begin, now, let_in) = session.timeline.read(|t| {
             let begin = t.recorded_before(part.number);
             let now = t.recorded_at(progress).saturating_sub(begin);
-            (t.part(), begin, now, t.horizon())
+            (t.part(), begin, now, t.let_in())
         });
         if on != part.number {
             return true;
@@ -44,12 +47,12 @@ impl Coordinator {
         // Media may have arrived that is far ahead of the encoders.
         let now = now.min(consumed.saturating_add(step));
         if full <= now && full == used_up {
-            session.stop_at(&part, at, horizon);
+            session.stop_at(&part, at, let_in);
             return true;
         }
         if full <= now {
             // If no other part can follow, this one takes everything.
-            return session.split_at(&part, at, horizon)
+            return session.split_at(&part, at, let_in)
                 || session.move_horizon(&part, (begin, Ns::MAX), (consumed, step));
         }
         if full < used_up
@@ -68,10 +71,10 @@ impl Coordinator {
 
 impl Session {
     /// Ends this part at recorded time `at`, or at the earliest instant after that which no media has passed.
-    fn split_at(self: &Arc<Self>, part: &Part, at: Ns, horizon: Option<Ns>) -> bool {
+    fn split_at(self: &Arc<Self>, part: &Part, at: Ns, let_in: Option<Ns>) -> bool {
         self.prepare_next();
         let asked = self.timeline.write(|t| {
-            let earliest = self.now().min(horizon.unwrap_or(Ns::MAX));
+            let earliest = self.now().min(let_in.unwrap_or(Ns::MAX));
             // While a resume waits for its start, nothing more goes into the part.
             let latest = t.pending().map_or(Ns::MAX, |(_, start)| start);
             let at = t.running_ahead(at).unwrap_or(latest).max(earliest);
@@ -87,7 +90,7 @@ impl Session {
     }
 
     /// Ends the recording at recorded time `at`, or as soon after as possible, to keep the required disk space free.
-    fn stop_at(&self, part: &Part, at: Ns, horizon: Option<Ns>) {
+    fn stop_at(&self, part: &Part, at: Ns, let_in: Option<Ns>) {
         let least = self.settings.ring.free;
         gst::info!(
             CAT,
@@ -95,7 +98,7 @@ impl Session {
             "Ends: min-free-space is {least} bytes"
         );
         self.stop_because(EndReason::MinFreeSpace, |t| {
-            let earliest = self.now().min(horizon.unwrap_or(Ns::MAX));
+            let earliest = self.now().min(let_in.unwrap_or(Ns::MAX));
             t.running_ahead(at).unwrap_or(0).max(earliest)
         });
         self.timeline.write(|t| t.set_horizon(Ns::MAX));
@@ -120,15 +123,15 @@ impl Session {
         (begin, full): (Ns, Ns),
         (consumed, step): (Ns, Ns),
     ) -> bool {
-        let up_to = |step: Ns| consumed.saturating_add(step).min(full);
-        let near = begin.saturating_add(up_to(step / 2));
-        let horizon = begin.saturating_add(up_to(step));
-        self.timeline.write(|t| {
-            let moves = t.part() == part.number && !t.has_horizon_between(near, horizon);
-            if moves {
-                t.set_horizon(horizon);
-            }
-            moves
-        })
+        let full = begin.saturating_add(full);
+        let ahead = |step: Ns| {
+            begin
+                .saturating_add(consumed)
+                .saturating_add(step)
+                .min(full)
+        };
+        let (near, horizon) = (ahead(step / 2), ahead(step));
+        self.timeline
+            .write(|t| t.part() == part.number && t.move_horizon((near, horizon), full))
     }
 }
