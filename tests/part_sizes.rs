@@ -143,6 +143,26 @@ fn parts_of_slow_video_are_nearly_full() {
     }
 }
 
+/// Parts end at whichever comes first.
+#[test]
+fn slow_video_with_both_limits() {
+    let (_directory, path) = temp_location("slow-%d.webm");
+    let app = App::new("video/webm;codecs=vp8", &path);
+    app.recorder.set_property("max-size-time", 2 * SECOND);
+    app.recorder.set_property("max-size-bytes", 100_000u64);
+    app.recorder.set_property("autostart", true);
+    let video = slow_video(
+        &app,
+        &format!("num-buffers=20 ! {SLOW_VIDEO},framerate=1/1"),
+    );
+    app.set_state(gst::State::Playing);
+    app.wait_for("stop", 1);
+    let parts = parts::from_messages(&app);
+    assert_eq!(parts.len(), 10);
+    parts::check_contiguous(&parts, 20 * SECOND, 35e6).unwrap();
+    every_frame_is_in(&parts, &video);
+}
+
 /// A camera that sends one frame each second.
 #[test]
 fn slow_live_video_is_recorded() {

@@ -123,14 +123,16 @@ impl Session {
         }
     }
 
-    /// Ends the current part at its maximum duration, once `progress` has reached that.
-    pub(super) fn split_by_size_time(self: &Arc<Self>, progress: Ns) {
+    /// Ends the current part at its maximum duration, once `progress` has reached that; FALSE if it has not, or a split
+    /// is pending already.
+    pub(super) fn split_by_size_time(self: &Arc<Self>, progress: Ns) -> bool {
         let is_due = |at: Option<Ns>| at.is_some_and(|at| at <= progress);
-        if is_due(self.timeline.read(|timeline| timeline.end_by_size_time())) {
-            self.prepare_next();
-            self.timeline
-                .write(|timeline| timeline.split_by_size_time(progress));
+        if !is_due(self.timeline.read(|timeline| timeline.end_by_size_time())) {
+            return false;
         }
+        self.prepare_next();
+        self.timeline
+            .write(|t| t.pending_split().is_none() && t.split_by_size_time(progress))
     }
 
     /// Resolves the pending split to `at`, or cancels it if nothing is recorded after that. FALSE if the recording is

@@ -20,7 +20,7 @@ impl Coordinator {
                 session.progress()
             };
             self.expect_split(session, progress);
-            session.split_by_size_time(progress);
+            changed |= session.split_by_size_time(progress);
             if session.timeline.read(|t| t.pending_split().is_none()) {
                 changed |= self.resolve_size(session, progress);
             }

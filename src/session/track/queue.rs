@@ -80,6 +80,7 @@ impl Track {
     /// Whether the queue is full, in the gate and in front of the encoder together.
     pub fn is_full(&self) -> bool {
         let mut inner = lock(&self.inner);
+        inner.refresh(&self.timeline);
         // Media held in the gate counts, too.
         let arrived = self.arrived();
         let held = inner.hold.map_or(0, |hold| arrived.saturating_sub(hold));
