@@ -28,6 +28,8 @@ pub(super) struct Sender<'a> {
     /// That EOS was the final one: all tracks have ended.
     over: bool,
     recording: Recording,
+    /// The downstream pad that it began on.
+    peer: Option<gst::Pad>,
     /// The next bytes are for this kind of downstream only.
     audience: Option<Audience>,
     /// Header buffers gathered until media arrives, and the caps to push again with them as `streamheader`.
@@ -64,6 +66,7 @@ impl<'a> Sender<'a> {
             eos: false,
             over: false,
             recording: Recording::None,
+            peer: None,
             audience: None,
             header: None,
             opening: false,
@@ -79,11 +82,9 @@ impl<'a> Sender<'a> {
             self.pad.push_event(gst::event::Eos::new());
             return;
         }
-        if self.eos && !is_done(self.pad) {
+        if !self.leave_replaced() && self.eos && !is_done(self.pad) {
             // Another sink, for the next recording.
-            self.stream = new_stream();
-            self.used = false;
-            self.eos = false;
+            self.renew();
         }
         if matches!(self.recording, Recording::None) && !self.used {
             self.pad.push_event(self.stream_start());
@@ -98,6 +99,25 @@ impl<'a> Sender<'a> {
         }
     }
 
+    /// Whether the output of a recording has failed, and another downstream pad has been linked since. That gets nothing
+    /// of it, not even EOS.
+    fn leave_replaced(&mut self) -> bool {
+        let is_other = || real_peer(self.pad).is_some_and(|peer| Some(peer) != self.peer);
+        let replaced = matches!(self.recording, Recording::Failed) && is_other();
+        if replaced {
+            self.recording = Recording::None;
+            self.renew();
+        }
+        replaced
+    }
+
+    /// Nothing has been pushed to downstream yet.
+    fn renew(&mut self) {
+        self.stream = new_stream();
+        self.used = false;
+        self.eos = false;
+    }
+
     fn stream_start(&self) -> gst::Event {
         let (id, group) = &self.stream;
         gst::event::StreamStart::builder(id)
@@ -110,7 +130,8 @@ impl<'a> Sender<'a> {
         self.recording = Recording::None;
         self.audience = None;
         self.header = None;
-        if real_peer(self.pad).is_none() {
+        self.peer = real_peer(self.pad);
+        if self.peer.is_none() {
             return;
         }
         if is_done(self.pad) {
@@ -266,6 +287,7 @@ impl<'a> Sender<'a> {
     pub(super) fn end(&mut self) {
         self.send_header();
         self.flush();
+        self.leave_replaced();
         if matches!(self.recording, Recording::Failed) {
             // A failed downstream may have been cycled since, and lack a stream-start.
             self.pad.push_event(self.stream_start());

@@ -686,6 +686,31 @@ fn a_sink_linked_between_two_recordings_gets_the_second() {
 }
 
 #[test]
+fn a_sink_linked_after_a_failure_gets_the_next_recording() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |n: u8| dir.path().join(n.to_string());
+    let rig = Rig::new();
+    let first = Files::playing_behind(&rig, &path(0), false);
+    rig.out().begin(0, &caps());
+    rig.out().write(0, 0, buffer(b"first"));
+    assert!(rig.out().drain(DEADLINE));
+    rig.pad.unlink(&rig.pad.peer().unwrap()).unwrap();
+    rig.out().write(0, 5, buffer(b"second"));
+    assert!(rig.out().drain(DEADLINE));
+    // It prerolls at once.
+    let second = Files::linked_late(&rig, &path(1));
+    rig.out().write(0, 11, buffer(b"third"));
+    rig.out().end(0);
+    assert!(rig.out().drain(DEADLINE));
+    let model = rig.record(3, 1);
+    second.eos();
+    drop((first, second));
+    assert_eq!(std::fs::read(path(0)).unwrap(), b"first");
+    assert!(std::fs::read(path(1)).unwrap() == model);
+    assert_eq!(rig.warnings().len(), 1, "{:?}", rig.warnings());
+}
+
+#[test]
 fn a_sink_cycled_midway_gets_the_next_recording() {
     let dir = tempfile::tempdir().unwrap();
     let path = |n: u8| dir.path().join(n.to_string());
