@@ -3,7 +3,7 @@
 mod common;
 
 use common::app::{App, DEADLINE, SMALL, STEREO, holds_within, script, temp_location};
-use common::judge::{parts, samples, sync};
+use common::judge::{decode, file, parts, samples, sync};
 use common::signal::tag;
 use gst::prelude::*;
 use std::path::Path;
@@ -224,15 +224,7 @@ fn copied(
         "audiotestsrc num-buffers=500 samplesperbuffer=480 ! {STEREO} ! audioconvert ! {audio}"
     ));
     // If keyframes were requested, encoders would produce others.
-    video.add_probe(gst::PadProbeType::EVENT_UPSTREAM, |_, info| {
-        let event = info.event().map(|event| event.type_());
-        if event != Some(gst::EventType::CustomUpstream) {
-            return gst::PadProbeReturn::Ok;
-        }
-        // In 1.22, a buffer dropped by a probe in Rust is unreffed once too often.
-        drop(info.data.take());
-        gst::PadProbeReturn::Handled
-    });
+    ignore_requests(&video);
     video.link(&app.pad("video_%u")).unwrap();
     audio.link(&app.pad("audio_%u")).unwrap();
     app.set_state(gst::State::Playing);
@@ -348,4 +340,44 @@ fn consecutive_splits_are_a_part_each() {
     );
     let audio = parts::audio(&parts, None).unwrap();
     samples::check_continuous(&audio, &kept, &clock).unwrap();
+}
+
+/// As from a file: keyframes cannot be requested, and are further apart than live video is waited for.
+#[test]
+fn parts_of_a_file_begin_at_its_keyframes() {
+    let (_directory, path) = temp_location("copied-%d.mkv");
+    let app = App::new("video/x-matroska", &path);
+    app.recorder.set_property("max-size-time", 3 * SECOND);
+    app.recorder.set_property("autostart", true);
+    let video = app.source(
+        "videotestsrc pattern=ball num-buffers=100 ! video/x-raw,width=160,height=120,framerate=1/2 ! \
+         x264enc tune=zerolatency key-int-max=25 ! h264parse",
+    );
+    ignore_requests(&video);
+    video.link(&app.pad("video_%u")).unwrap();
+    app.set_state(gst::State::Playing);
+    app.wait_for("stop", 1);
+    let parts = parts::from_messages(&app);
+    assert_eq!(app.warnings(), Vec::<String>::new());
+    let frames: Vec<usize> = parts
+        .iter()
+        .map(|part| {
+            file::decodes_without_errors(&part.path).unwrap();
+            decode::video(&part.path, 0).unwrap().frames.len()
+        })
+        .collect();
+    assert_eq!(frames, [25; 4]);
+}
+
+/// Lets no request for a keyframe through, like a source that cannot fulfil any.
+fn ignore_requests(video: &gst::Pad) {
+    video.add_probe(gst::PadProbeType::EVENT_UPSTREAM, |_, info| {
+        let event = info.event().map(|event| event.type_());
+        if event != Some(gst::EventType::CustomUpstream) {
+            return gst::PadProbeReturn::Ok;
+        }
+        // In 1.22, a buffer dropped by a probe in Rust is unreffed once too often.
+        drop(info.data.take());
+        gst::PadProbeReturn::Handled
+    });
 }

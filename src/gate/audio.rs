@@ -439,10 +439,8 @@ impl AudioGate {
         self.format.grid.nearest(interval.recorded_at(running))
     }
 
-    /// A buffer that has no place yet waits for the one after it.
-    pub(super) fn comes_out_at(&self, arrived: Ns) -> Option<Ns> {
-        let first = self.inbox.front().map(Chunk::start);
-        first.or(self.unplaced.as_ref().map(|_| arrived))
+    pub(super) fn comes_out_at(&self) -> Option<Ns> {
+        self.inbox.front().map(Chunk::start)
     }
 
     pub(super) fn waiting(&self) -> usize {

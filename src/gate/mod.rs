@@ -285,13 +285,12 @@ impl Gate {
         }
     }
 
-    /// Running time beyond which media has to be let in so that the next comes out. `arrived`: up to where media has
-    /// arrived.
-    pub fn comes_out_at(&self, arrived: Ns) -> Option<Ns> {
+    /// Running time beyond which media has to be let in so that the first queued buffer comes out.
+    pub fn comes_out_at(&self) -> Option<Ns> {
         match self {
-            Gate::Video(gate) => gate.comes_out_at(arrived),
+            Gate::Audio(gate) => gate.comes_out_at(),
+            Gate::Video(gate) => gate.first_waiting(),
             Gate::Encoded(gate) => gate.comes_out_at(),
-            Gate::Audio(gate) => gate.comes_out_at(arrived),
         }
     }
 

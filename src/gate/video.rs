@@ -408,14 +408,8 @@ impl VideoGate {
     }
 
     /// Running time of the first queued frame.
-    fn first_waiting(&self) -> Option<Ns> {
+    pub(super) fn first_waiting(&self) -> Option<Ns> {
         self.inbox.front().map(|(running, _)| *running)
-    }
-
-    /// The frame to output next ends where the one after it begins.
-    pub(super) fn comes_out_at(&self, arrived: Ns) -> Option<Ns> {
-        let nominal = self.shown.as_ref().map(|_| arrived);
-        self.first_waiting().or(nominal)
     }
 
     /// Frames dropped because a newer one was already current.

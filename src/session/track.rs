@@ -298,8 +298,9 @@ impl Track {
         lock(&self.inner).outlets.of(part).fed.clone()
     }
 
-    /// Recorded time, within this part, up to which its encoder has taken its media; if it has taken everything, up to
-    /// the next buffer that the gate does not let out. Live media counts as soon as it arrives, as it never blocks.
+    /// Recorded time, within this part, up to which its encoder has taken its media: if it has taken everything, up to
+    /// the next buffer that the gate does not let out, or all that has arrived. Live media counts as soon as it arrives,
+    /// as it never blocks.
     pub fn consumed(&self, part: usize) -> Ns {
         let mut inner = lock(&self.inner);
         let outlet = inner.outlets.of(part);
@@ -309,14 +310,14 @@ impl Track {
             outlet.feed.waiting()
         };
         let taken = outlet.fed().saturating_sub(waiting);
-        let gate = inner.gate.as_ref().filter(|_| waiting == 0);
-        let next = gate.and_then(|gate| gate.comes_out_at(self.arrived()));
-        let next = next.map_or(0, |running| {
-            self.timeline.read(|t| {
-                t.recorded_at(running)
-                    .saturating_sub(t.recorded_before(part))
-            })
-        });
+        if waiting > 0 {
+            return taken;
+        }
+        let next = inner.gate.as_ref().and_then(Gate::comes_out_at);
+        let next = next.unwrap_or(self.arrived());
+        let next = self
+            .timeline
+            .read(|t| t.recorded_at(next).saturating_sub(t.recorded_before(part)));
         taken.max(next)
     }
 

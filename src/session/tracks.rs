@@ -55,10 +55,9 @@ impl Session {
         let Some(this) = self.track(track) else {
             return Flow::Done;
         };
-        self.backpressure.wait_while(|| {
-            let waits = !this.need_not_wait() && this.is_full();
-            waits.then_some(ROOM_LOOK)
-        });
+        let mut starved = None;
+        self.backpressure
+            .wait_while(|| self.room_look(track, this, &mut starved));
         this.push(input, false, None)
     }
 
@@ -112,38 +111,51 @@ impl Session {
         track.push(input, for_another, now)
     }
 
-    /// Blocks an upstream that is not live while its queue is full. If another track has starved for longer than its
-    /// thread may be delayed, the limit is raised, as that track's data may come after this buffer. Next to live
-    /// tracks, it is also held back to the clock.
+    /// Blocks an upstream that is not live while its queue is full. Next to live tracks, it is also held back to the
+    /// clock.
     fn wait_for_room(&self, index: usize, track: &Track, running: Ns) {
         if track.is_live() {
             return;
         }
         let mut starved = None;
         self.backpressure.wait_while(|| {
-            if track.need_not_wait() || self.backpressure.is_open() {
-                return None;
-            }
             // A timestamp far ahead may be wrong: let the track decide.
             let is_expected = running <= track.arrived().saturating_add(STEP);
-            if is_expected && self.any_live() && self.clock.now().is_some_and(|now| running > now) {
+            let waits = !track.need_not_wait() && !self.backpressure.is_open();
+            if waits
+                && is_expected
+                && self.any_live()
+                && self.clock.now().is_some_and(|now| running > now)
+            {
                 return Some(CLOCK_LOOK);
             }
-            if !track.is_full() {
-                return None;
-            }
-            if !self.others_starve(index) {
-                starved = None;
-                // Any change wakes this thread.
-                return Some(ROOM_LOOK);
-            }
-            let since = starved.get_or_insert_with(Instant::now).elapsed();
-            if since >= STARVED {
-                track.widen();
-                return None;
-            }
-            Some(STARVED.saturating_sub(since))
+            self.room_look(index, track, &mut starved)
         });
+    }
+
+    /// How long to wait until there may be room for a track's media; `None` if it need not wait. If another track has
+    /// starved since `starved`, for longer than its thread may be delayed, the limit is raised, as that track's data may
+    /// come after this buffer.
+    fn room_look(
+        &self,
+        index: usize,
+        track: &Track,
+        starved: &mut Option<Instant>,
+    ) -> Option<Duration> {
+        if track.need_not_wait() || self.backpressure.is_open() || !track.is_full() {
+            return None;
+        }
+        if !self.others_starve(index) {
+            *starved = None;
+            // Any change wakes this thread.
+            return Some(ROOM_LOOK);
+        }
+        let since = starved.get_or_insert_with(Instant::now).elapsed();
+        if since >= STARVED {
+            track.widen();
+            return None;
+        }
+        Some(STARVED.saturating_sub(since))
     }
 
     /// Whether the muxer lacks media of another track, and therefore blocks this one.

@@ -41,7 +41,12 @@ impl Coordinator {
         if on != part.number {
             return true;
         }
-        let at = begin.saturating_add(full);
+        // A live track that has ended may be ahead of the clock.
+        let ended = session.tracks.iter().zip(&tracks);
+        let ended = ended.filter(|(_, bytes)| bytes.has_ended);
+        let ended = ended.map(|(track, _)| track.fed(part.number));
+        let passed = ended.filter(|at| *at < Ns::MAX / 2).max().unwrap_or(0);
+        let at = begin.saturating_add(full.max(passed));
         let reached = tracks.iter().map(|track| track.reached).max().unwrap_or(0);
         let (consumed, step) = session.measured(&part, (full, reached), now);
         // Media may have arrived that is far ahead of the encoders.

@@ -141,7 +141,8 @@ impl Coordinator {
         }
         let progress = progress.saturating_sub(session.most_latency());
         let waited = progress.saturating_sub(since);
-        if waited > KEY_FRAME_LIMIT.max(session.settings.max_queue_time) {
+        // What is not live ignores requests, but has keyframes sooner or later.
+        if session.any_live() && waited > KEY_FRAME_LIMIT.max(session.settings.max_queue_time) {
             session.warn(format!(
                 "No keyframe on {} for {} ms: the next part begins without one, and its video is only complete from \
                  the next one on.",

@@ -81,9 +81,10 @@ impl Track {
     pub fn is_full(&self) -> bool {
         let mut inner = lock(&self.inner);
         inner.refresh(&self.timeline);
-        // Media held in the gate counts, too.
-        let arrived = self.arrived();
-        let held = inner.hold.map_or(0, |hold| arrived.saturating_sub(hold));
+        // Media held in the gate counts, too, unless it is one long frame: the next may decide what becomes of it.
+        let waits = inner.gate.as_ref().is_some_and(|gate| gate.waiting() > 1);
+        let hold = inner.hold.filter(|_| waits);
+        let held = hold.map_or(0, |hold| self.arrived().saturating_sub(hold));
         let mut level = inner.level();
         level.time = level.time.saturating_add(held);
         let queue = self.queue(&inner);
