@@ -99,8 +99,8 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// Whether the output of a recording has failed, and another downstream pad has been linked since. That gets nothing
-    /// of it, not even EOS.
+    /// Leaves a recording whose output has failed if another downstream pad has been linked since: that gets nothing of
+    /// it, not even EOS. Returns whether it has been left.
     fn leave_replaced(&mut self) -> bool {
         let is_other = || real_peer(self.pad).is_some_and(|peer| Some(peer) != self.peer);
         let replaced = matches!(self.recording, Recording::Failed) && is_other();

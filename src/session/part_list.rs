@@ -126,13 +126,15 @@ impl Session {
     /// Ends the current part at its maximum duration, once `progress` has reached that; FALSE if it has not, or a split
     /// is pending already.
     pub(super) fn split_by_size_time(self: &Arc<Self>, progress: Ns) -> bool {
-        let is_due = |at: Option<Ns>| at.is_some_and(|at| at <= progress);
-        if !is_due(self.timeline.read(|timeline| timeline.end_by_size_time())) {
+        let is_due = self.timeline.read(|t| {
+            let is_over = t.end_by_size_time().is_some_and(|at| at <= progress);
+            is_over && t.pending_split().is_none()
+        });
+        if !is_due {
             return false;
         }
         self.prepare_next();
-        self.timeline
-            .write(|t| t.pending_split().is_none() && t.split_by_size_time(progress))
+        self.timeline.write(|t| t.split_by_size_time(progress))
     }
 
     /// Resolves the pending split to `at`, or cancels it if nothing is recorded after that. FALSE if the recording is

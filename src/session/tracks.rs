@@ -56,8 +56,12 @@ impl Session {
             return Flow::Done;
         };
         let mut starved = None;
-        self.backpressure
-            .wait_while(|| self.room_look(track, this, &mut starved));
+        self.backpressure.wait_while(|| {
+            if self.need_not_wait(this) {
+                return None;
+            }
+            self.room_look(track, this, &mut starved)
+        });
         this.push(input, false, None)
     }
 
@@ -119,21 +123,24 @@ impl Session {
         }
         let mut starved = None;
         self.backpressure.wait_while(|| {
+            if self.need_not_wait(track) {
+                return None;
+            }
             // A timestamp far ahead may be wrong: let the track decide.
             let is_expected = running <= track.arrived().saturating_add(STEP);
-            let waits = !track.need_not_wait() && !self.backpressure.is_open();
-            if waits
-                && is_expected
-                && self.any_live()
-                && self.clock.now().is_some_and(|now| running > now)
-            {
+            if is_expected && self.any_live() && self.clock.now().is_some_and(|now| running > now) {
                 return Some(CLOCK_LOOK);
             }
             self.room_look(index, track, &mut starved)
         });
     }
 
-    /// How long to wait until there may be room for a track's media; `None` if it need not wait. If another track has
+    /// Whether buffers of this track must not block for room.
+    fn need_not_wait(&self, track: &Track) -> bool {
+        track.need_not_wait() || self.backpressure.is_open()
+    }
+
+    /// How long to wait until there may be room for a track's media; `None` if there is room. If another track has
     /// starved since `starved`, for longer than its thread may be delayed, the limit is raised, as that track's data may
     /// come after this buffer.
     fn room_look(
@@ -142,7 +149,7 @@ impl Session {
         track: &Track,
         starved: &mut Option<Instant>,
     ) -> Option<Duration> {
-        if track.need_not_wait() || self.backpressure.is_open() || !track.is_full() {
+        if !track.is_full() {
             return None;
         }
         if !self.others_starve(index) {

@@ -69,6 +69,16 @@ impl Rig {
         self.out().shared.queue().unwrap().backlog()
     }
 
+    /// Begins a recording with two buffers. `fail` makes the second one fail.
+    fn begin_and_fail(&self, fail: impl FnOnce()) {
+        self.out().begin(0, &caps());
+        self.out().write(0, 0, buffer(b"first"));
+        assert!(self.out().drain(DEADLINE));
+        fail();
+        self.out().write(0, 5, buffer(b"second"));
+        assert!(self.out().drain(DEADLINE));
+    }
+
     /// Records `pieces` buffers, with a patch 3 before the end; returns the expected bytes.
     fn record(&self, pieces: usize, seed: u8) -> Vec<u8> {
         let mut model = Vec::new();
@@ -691,12 +701,7 @@ fn a_sink_linked_after_a_failure_gets_the_next_recording() {
     let path = |n: u8| dir.path().join(n.to_string());
     let rig = Rig::new();
     let first = Files::playing_behind(&rig, &path(0), false);
-    rig.out().begin(0, &caps());
-    rig.out().write(0, 0, buffer(b"first"));
-    assert!(rig.out().drain(DEADLINE));
-    rig.pad.unlink(&rig.pad.peer().unwrap()).unwrap();
-    rig.out().write(0, 5, buffer(b"second"));
-    assert!(rig.out().drain(DEADLINE));
+    rig.begin_and_fail(|| rig.pad.unlink(&rig.pad.peer().unwrap()).unwrap());
     // It prerolls at once.
     let second = Files::linked_late(&rig, &path(1));
     rig.out().write(0, 11, buffer(b"third"));
@@ -716,13 +721,10 @@ fn a_sink_cycled_midway_gets_the_next_recording() {
     let path = |n: u8| dir.path().join(n.to_string());
     let rig = Rig::new();
     let files = Files::playing_behind(&rig, &path(0), false);
-    rig.out().begin(0, &caps());
-    rig.out().write(0, 0, buffer(b"first"));
-    assert!(rig.out().drain(DEADLINE));
     // While it is down, a buffer fails; later ones are not pushed into the new file.
-    files.sink.set_state(gst::State::Null).unwrap();
-    rig.out().write(0, 5, buffer(b"second"));
-    assert!(rig.out().drain(DEADLINE));
+    rig.begin_and_fail(|| {
+        files.sink.set_state(gst::State::Null).unwrap();
+    });
     files.sink.set_property("location", path(1));
     files.sink.sync_state_with_parent().unwrap();
     rig.out().write(0, 11, buffer(b"third"));
